@@ -1,0 +1,64 @@
+/* classifier.h - the step in the middle: stream, verdict, and then one of three.
+ *
+ *      packet --stream--> all jobs out:     counted, nothing copied, nothing parsed
+ *                         some job open:    one copy into the lookback; dissect; ask the plan
+ *                         some job matched: one copy into that job's chunk (recorder.h)
+ *      on the first match the stream's packets move from the lookback to the job, oldest first,
+ *      in bounded pieces a step; until that has caught up the stream goes on into the lookback.
+ *
+ * Every packet ends as exactly one of: discarded, recorded, lookback_evicted; or is still held
+ * (lookback of an open stream). A packet that several jobs record counts once.
+ *
+ * Thread: one. A classifier shares nothing but its input ring, the published plan and counters. */
+#ifndef DATAPLANE_CLASSIFIER_H
+#define DATAPLANE_CLASSIFIER_H
+
+#include "../kfl-jit/plan.h"
+#include "counters.h"
+#include "l7.h"
+#include "packet.h"
+#include "recorder.h"
+#include "stream.h"
+
+/* A plan in force. Published by pointer; the epoch only grows. */
+struct plan_publication {
+    const struct kfl_plan *plan;
+    uint32_t epoch;
+    uint32_t slot_epoch[KFL_SLOT_MAX]; /* when this slot got its present job */
+};
+
+struct classifier_config {
+    unsigned number;         /* of this classifier */
+    unsigned n_classifiers;
+    struct stream_config streams;
+    struct l7_config l7;
+    uint64_t lookback_size;
+    uint64_t lookback_ttl_ns;
+    struct recorder *recorder;
+};
+
+struct classifier;
+
+int classifier_create(const struct classifier_config *config, struct classifier **ret_classifier);
+void classifier_free(struct classifier *classifier);
+
+/* mgmt's thread: puts a plan in force. The classifier moves to it at its next step;
+ * classifier_epoch() says when it has: then the one before may be freed. */
+void classifier_publish(struct classifier *classifier, const struct plan_publication *publication);
+uint32_t classifier_epoch(const struct classifier *classifier);
+
+/* The packets of a burst, decoded, in order of arrival. The bytes are not needed after the call:
+ * the caller releases them. */
+void classifier_burst(struct classifier *classifier, const struct packet *burst, unsigned n);
+/* What is due by time: timers, moves out of the lookback, flush. -> work done (0: idle). */
+unsigned classifier_tick(struct classifier *classifier, uint64_t now_ns);
+/* The end: every stream ends (L7_END_STOP), everything held is settled and handed on. */
+void classifier_finish(struct classifier *classifier, uint64_t now_ns);
+
+const struct counters *classifier_counters(const struct classifier *classifier);
+const struct l7_counters *classifier_l7_counters(const struct classifier *classifier);
+uint64_t classifier_held(const struct classifier *classifier);        /* packets, any thread */
+uint64_t classifier_streams_open(const struct classifier *classifier); /* any thread */
+uint64_t classifier_lookback_span_ns(const struct classifier *classifier); /* any thread */
+
+#endif

@@ -1,0 +1,46 @@
+/* recorder.h - where a classifier puts what jobs want: the interface that the writer implements
+ * above it (writer/chunk_recorder.c), and `tapedeck read` another way.
+ *
+ * All calls come from the classifier's thread, for its own instance. None may block. */
+#ifndef DATAPLANE_RECORDER_H
+#define DATAPLANE_RECORDER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../kfl-jit/entry.h"
+#include "../kfl-jit/plan.h"
+
+struct stream;
+
+struct recorder;
+
+struct recorder_ops {
+    /* Room for a block of this size for the job in `slot`, where it is then written in place.
+     * Null: there is none, the packet is lost to this job (the recorder counts it). */
+    uint8_t *(*reserve)(struct recorder *recorder, unsigned slot, uint32_t size, uint64_t now_ns);
+    /* The block reserved last is written: one packet of this stream. */
+    void (*commit)(struct recorder *recorder, unsigned slot, const struct stream *stream,
+                   uint64_t ts_ns, uint32_t origlen, uint16_t interface);
+    /* This entry matched these jobs. */
+    void (*entry)(struct recorder *recorder, uint64_t slots, const struct stream *stream,
+                  const struct kfl_entry *entry);
+    /* A stream that these jobs recorded begins: `missing` of its packets were overwritten in the
+     * lookback and are not in the recording (head_missing). */
+    void (*matched)(struct recorder *recorder, uint64_t slots, const struct stream *stream,
+                    uint32_t missing);
+    /* The stream is over; called for each stream, `slots` are the jobs that recorded it (may be 0). */
+    void (*ended)(struct recorder *recorder, uint64_t slots, const struct stream *stream,
+                  const struct kfl_stream *view);
+    /* Another plan is in force: these slots are empty or have a new job: hand on what is held. */
+    void (*released)(struct recorder *recorder, uint64_t slots, uint64_t now_ns);
+    /* Called once a step: hand on chunks older than flush_ms; `all`: whatever is held. */
+    void (*flush)(struct recorder *recorder, uint64_t now_ns, bool all);
+};
+
+struct recorder { /* implementations begin with this */
+    const struct recorder_ops *ops;
+    bool wants_packets; /* false: reserve() and commit() are never called, packets only counted */
+};
+
+#endif
