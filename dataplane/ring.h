@@ -13,6 +13,7 @@
 #define DATAPLANE_RING_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct ring {

@@ -17,7 +17,7 @@
             ensure_failed(#condition, __FILE__, __LINE__);                                         \
     } while (0)
 
-__attribute__((noreturn, cold, noinline)) static inline void
+__attribute__((noreturn, cold, unused)) static void
 ensure_failed(const char *condition, const char *file, int line)
 {
     fprintf(stderr, "%s:%d: broken invariant: %s\n", file, line, condition);
