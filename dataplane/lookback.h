@@ -4,9 +4,13 @@
  *       |  [rec][rec][rec][rec][rec][rec][rec][rec] |
  *                ^----------prev----------'  a stream's records form a list backwards
  *
- * A record is a finished PCAPNG enhanced packet block plus the position of the previous record of
- * the same stream. Positions are 64 bit and only grow: "is it still there" is one comparison with
- * the tail. Evicting costs nothing: appending moves the tail.
+ * A record is a header of one cache line with the position of the previous record of the same
+ * stream, and behind it the packet as a finished PCAPNG block. Positions are 64 bit and only grow:
+ * "is it still there" is one comparison with the tail. Evicting costs nothing: appending moves the
+ * tail. The ring is mapped twice, end to end, so every record is contiguous.
+ *
+ * When the packets' bytes hold still anyway (a mapped file), a lookback of references keeps the
+ * headers only, and the block is made when it is asked for. All else is the same.
  *
  * Thread: its classifier. Memory: one mapping at creation, huge pages where there are any. */
 #ifndef DATAPLANE_LOOKBACK_H
@@ -19,34 +23,49 @@
 
 #define LOOKBACK_NONE UINT64_MAX
 
-struct lookback_record {
-    uint64_t prev;      /* LOOKBACK_NONE: the stream's first */
-    uint64_t ts_ns;
-    uint32_t size;      /* bytes of this record: header, block, padding to 8 */
-    uint32_t block_size;/* bytes of the PCAPNG block behind this header */
-    uint32_t packet_offset; /* of the packet's bytes in the block */
-    uint32_t payload;   /* of the L4 payload in the packet: out-of-order segments are read here */
+enum lookback_flags {
+    LOOKBACK_CLIENT = 1 << 0,  /* it goes from client to server */
+    LOOKBACK_COUNTED = 1 << 1, /* the sum has it as recorded already */
 };
+
+struct lookback_record {
+    uint64_t prev; /* position of the stream's record before; LOOKBACK_NONE: its first */
+    uint64_t next; /* ... and after: the owner writes it when it walks back */
+    uint64_t ts_ns;
+    const uint8_t *data; /* the packet's bytes, in the ring or where the source has them */
+    uint32_t size;       /* bytes of this record: header, block, padding to 8 */
+    uint32_t block_size; /* bytes of the packet as a PCAPNG block */
+    uint32_t caplen, origlen;
+    uint32_t payload; /* L4 payload in data: out-of-order segments are read here */
+    uint32_t payload_size;
+    uint16_t interface;
+    uint16_t flags; /* enum lookback_flags; the owner may add LOOKBACK_COUNTED */
+    uint32_t pad_;
+};
+_Static_assert(sizeof(struct lookback_record) == 64, "one cache line, also when it is all");
+
+enum lookback_kind { LOOKBACK_COPIES, LOOKBACK_REFERENCES };
 
 struct lookback;
 
-/* size: bytes, rounded up to pages. ttl_ns: records older than this count as gone; 0: no limit. */
-int lookback_create(uint64_t size, uint64_t ttl_ns, struct lookback **ret_lookback);
+/* size: bytes, rounded up to pages; of references it is taken as they come. ttl_ns: records that
+ * much older than the newest count as gone; 0: no limit. -> 0 or -errno. */
+int lookback_create(enum lookback_kind kind, uint64_t size, uint64_t ttl_ns,
+                    struct lookback **ret_lookback);
 void lookback_free(struct lookback *lookback);
 
-/* Copies the packet in as a block. `client`: it goes from client to server (the direction flag).
- * -> its position. A packet larger than the ring is not taken: LOOKBACK_NONE. */
-uint64_t lookback_append(struct lookback *lookback, const struct packet *packet, bool client,
+/* Takes the packet in. flags: enum lookback_flags. -> its position. A packet larger than the ring
+ * is not taken: LOOKBACK_NONE. */
+uint64_t lookback_append(struct lookback *lookback, const struct packet *packet, unsigned flags,
                          uint64_t prev);
-/* The record, contiguous, or null if it was overwritten. */
-const struct lookback_record *lookback_get(const struct lookback *lookback, uint64_t position);
-bool lookback_has(const struct lookback *lookback, uint64_t position);
-/* Time from the oldest record to the newest, in ns: how far back a match reaches. */
+/* The record, contiguous, or null if it was overwritten or is too old. */
+struct lookback_record *lookback_get(const struct lookback *lookback, uint64_t position);
+/* Would it still be there after a packet of `caplen` bytes was appended? */
+bool lookback_keeps(const struct lookback *lookback, uint64_t position, uint32_t caplen);
+/* The record's packet as a PCAPNG block of record->block_size bytes. */
+void lookback_block(const struct lookback *lookback, const struct lookback_record *record,
+                    uint8_t *at);
+/* Time from the oldest record to the newest, in ns: how far back a match reaches (to 1/256). */
 uint64_t lookback_span_ns(const struct lookback *lookback);
-
-static inline const void *lookback_block(const struct lookback_record *record)
-{
-    return record + 1;
-}
 
 #endif

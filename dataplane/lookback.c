@@ -1,0 +1,255 @@
+#include "lookback.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "pcapng_block.h"
+
+/* Where the ring was at times, for the span: one mark each 1/MARKS of the ring. */
+enum { MARKS = 256 };
+
+struct mark {
+    uint64_t position, ts_ns;
+};
+
+struct lookback {
+    uint8_t *ring;
+    uint64_t capacity;    /* bytes */
+    uint64_t head;        /* position of the next record */
+    uint64_t head_offset; /* head % capacity */
+    uint64_t newest_ns;
+    uint64_t ttl_ns;
+    uint64_t mark_next; /* position from which the next mark is due */
+    uint64_t mark_step;
+    unsigned n_marks; /* ever made; the last MARKS are there */
+    enum lookback_kind kind;
+    size_t mapped; /* bytes of the whole mapping */
+    struct mark mark[MARKS];
+};
+
+enum { HUGE_PAGE = 2 << 20 };
+
+static int map_twice(uint64_t size, bool huge, uint8_t **ret_ring);
+static struct lookback_record *record_at(const struct lookback *lookback, uint64_t position);
+static uint32_t record_size(const struct lookback *lookback, uint32_t block_size);
+static bool overwritten(const struct lookback *lookback, uint64_t position);
+static void mark(struct lookback *lookback);
+static struct pcapng_packet packet_of(const struct lookback_record *record);
+
+int lookback_create(enum lookback_kind kind, uint64_t size, uint64_t ttl_ns,
+                    struct lookback **ret_lookback)
+{
+    struct lookback *lookback = calloc(1, sizeof(*lookback));
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    int err;
+
+    if (!lookback)
+        return -ENOMEM;
+    if (!size)
+        size = page;
+    lookback->kind = kind;
+    lookback->ttl_ns = ttl_ns;
+    if (kind == LOOKBACK_REFERENCES) {
+        lookback->capacity = lookback->mapped = (size + page - 1) / page * page;
+        lookback->ring = mmap(NULL, lookback->mapped, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        err = lookback->ring == MAP_FAILED ? -errno : 0;
+        if (!err)
+            madvise(lookback->ring, lookback->mapped, MADV_HUGEPAGE);
+    } else {
+        lookback->capacity = (size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+        err = size < HUGE_PAGE ? -EINVAL : map_twice(lookback->capacity, true, &lookback->ring);
+        if (err) {
+            lookback->capacity = (size + page - 1) / page * page;
+            err = map_twice(lookback->capacity, false, &lookback->ring);
+        }
+        lookback->mapped = 2 * lookback->capacity;
+    }
+    if (err) {
+        free(lookback);
+        return err;
+    }
+    lookback->mark_step = lookback->capacity / MARKS;
+    *ret_lookback = lookback;
+    return 0;
+}
+
+void lookback_free(struct lookback *lookback)
+{
+    if (!lookback)
+        return;
+    munmap(lookback->ring, lookback->mapped);
+    free(lookback);
+}
+
+uint64_t lookback_append(struct lookback *lookback, const struct packet *packet, unsigned flags,
+                         uint64_t prev)
+{
+    uint32_t block_size = pcapng_packet_size(packet->caplen, 0);
+    uint32_t size = record_size(lookback, block_size);
+    struct lookback_record *record;
+    uint64_t position = lookback->head;
+
+    if (size > lookback->capacity)
+        return LOOKBACK_NONE;
+    record = (struct lookback_record *)(lookback->ring + lookback->head_offset);
+    *record = (struct lookback_record){
+        .prev = prev,
+        .next = LOOKBACK_NONE,
+        .ts_ns = packet->ts_ns,
+        .data = packet->data,
+        .size = size,
+        .block_size = block_size,
+        .caplen = packet->caplen,
+        .origlen = packet->origlen,
+        .payload = packet->payload,
+        .payload_size = packet->payload_size,
+        .interface = packet->interface,
+        .flags = (uint16_t)flags,
+    };
+    if (lookback->kind == LOOKBACK_COPIES) {
+        struct pcapng_packet block = packet_of(record);
+
+        pcapng_packet_block((uint8_t *)(record + 1), &block);
+        record->data = (uint8_t *)(record + 1) + PCAPNG_PACKET_HEADER;
+    }
+    if (packet->ts_ns > lookback->newest_ns)
+        lookback->newest_ns = packet->ts_ns;
+    if (position >= lookback->mark_next)
+        mark(lookback);
+    lookback->head += size;
+    lookback->head_offset += size;
+    if (lookback->head_offset >= lookback->capacity)
+        lookback->head_offset -= lookback->capacity;
+    return position;
+}
+
+struct lookback_record *lookback_get(const struct lookback *lookback, uint64_t position)
+{
+    struct lookback_record *record;
+
+    if (position >= lookback->head || overwritten(lookback, position))
+        return NULL; /* LOOKBACK_NONE among them */
+    record = record_at(lookback, position);
+    if (lookback->ttl_ns && record->ts_ns + lookback->ttl_ns < lookback->newest_ns)
+        return NULL;
+    return record;
+}
+
+bool lookback_keeps(const struct lookback *lookback, uint64_t position, uint32_t caplen)
+{
+    uint64_t head = lookback->head + record_size(lookback, pcapng_packet_size(caplen, 0));
+
+    return head - position <= lookback->capacity;
+}
+
+void lookback_block(const struct lookback *lookback, const struct lookback_record *record,
+                    uint8_t *at)
+{
+    if (lookback->kind == LOOKBACK_COPIES) {
+        memcpy(at, record + 1, record->block_size);
+    } else {
+        struct pcapng_packet block = packet_of(record);
+
+        pcapng_packet_block(at, &block);
+    }
+}
+
+uint64_t lookback_span_ns(const struct lookback *lookback)
+{
+    unsigned first = lookback->n_marks > MARKS ? lookback->n_marks - MARKS : 0;
+    uint64_t span;
+
+    while (first < lookback->n_marks &&
+           overwritten(lookback, lookback->mark[first % MARKS].position))
+        first++;
+    if (first == lookback->n_marks)
+        return 0;
+    span = lookback->newest_ns - lookback->mark[first % MARKS].ts_ns;
+    return lookback->ttl_ns && span > lookback->ttl_ns ? lookback->ttl_ns : span;
+}
+
+static struct lookback_record *record_at(const struct lookback *lookback, uint64_t position)
+{
+    uint64_t back = lookback->head - position; /* 1 .. capacity */
+    uint64_t offset = lookback->head_offset;
+
+    offset = offset >= back ? offset - back : offset + lookback->capacity - back;
+    return (struct lookback_record *)(lookback->ring + offset);
+}
+
+static uint32_t record_size(const struct lookback *lookback, uint32_t block_size)
+{
+    uint32_t block = lookback->kind == LOOKBACK_COPIES ? (block_size + 7) & ~UINT32_C(7) : 0;
+
+    return (uint32_t)sizeof(struct lookback_record) + block;
+}
+
+static bool overwritten(const struct lookback *lookback, uint64_t position)
+{
+    return lookback->head - position > lookback->capacity;
+}
+
+static void mark(struct lookback *lookback)
+{
+    lookback->mark[lookback->n_marks++ % MARKS] =
+        (struct mark){.position = lookback->head, .ts_ns = lookback->newest_ns};
+    lookback->mark_next = lookback->head + lookback->mark_step;
+}
+
+static struct pcapng_packet packet_of(const struct lookback_record *record)
+{
+    return (struct pcapng_packet){
+        .data = record->data,
+        .ts_ns = record->ts_ns,
+        .caplen = record->caplen,
+        .origlen = record->origlen,
+        .interface = record->interface,
+        .flags = record->flags & LOOKBACK_CLIENT ? PCAPNG_FLAGS_INBOUND : PCAPNG_FLAGS_OUTBOUND,
+    };
+}
+
+/* The same memory twice in a row: what runs over the end goes on at the start. */
+static int map_twice(uint64_t size, bool huge, uint8_t **ret_ring)
+{
+    int fd = memfd_create("tapedeck-lookback", MFD_CLOEXEC | (huge ? MFD_HUGETLB : 0));
+    uint8_t *base = MAP_FAILED, *aligned;
+    size_t spare = huge ? HUGE_PAGE : 0; /* to find an aligned place in */
+    int err = 0;
+
+    if (fd < 0)
+        return -errno;
+    if (ftruncate(fd, (off_t)size) < 0)
+        goto fail;
+    base =
+        mmap(NULL, 2 * size + spare, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED)
+        goto fail;
+    aligned = spare ? (uint8_t *)(((uintptr_t)base + spare - 1) & ~(uintptr_t)(spare - 1)) : base;
+    if (mmap(aligned, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+        goto fail;
+    if (mmap(aligned + size, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
+        MAP_FAILED)
+        goto fail;
+    if (!huge)
+        madvise(aligned, 2 * size, MADV_HUGEPAGE);
+    if (spare) { /* give back what was only there to align */
+        size_t before = (size_t)(aligned - base);
+
+        if (before)
+            munmap(base, before);
+        munmap(aligned + 2 * size, spare - before);
+    }
+    close(fd);
+    *ret_ring = aligned;
+    return 0;
+fail:
+    err = -errno;
+    if (base != MAP_FAILED)
+        munmap(base, 2 * size + spare);
+    close(fd);
+    return err;
+}
