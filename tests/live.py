@@ -141,6 +141,10 @@ class Lab:
         with open(process.log, "rb") as file:
             return file.read().decode("utf-8", "replace")
 
+    def keep(self):
+        """leaves everything as it is when the program ends"""
+        atexit.unregister(self.close)
+
     def close(self):
         for process in reversed(self.processes):
             self.stop(process, seconds=5)
