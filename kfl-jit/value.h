@@ -1,0 +1,69 @@
+/* value.h - what operators make of values: truth, text, number, equality, order.
+ *
+ * Inside kfl-jit only; the public part of values is in kfl.h. Any thread; nothing is allocated. */
+#ifndef KFL_VALUE_H
+#define KFL_VALUE_H
+
+#include "ast.h"
+
+/* A text that someone else owns, not terminated. */
+struct kfl_slice {
+    const char *text;
+    size_t size;
+};
+
+/* An int or a float, to be compared exactly. */
+struct kfl_number {
+    bool is_float;
+    union {
+        int64_t integer;
+        double number;
+    };
+};
+
+enum { VALUE_TEXT_MAX = 40 };
+
+bool value_truth(const struct kfl_value *value);
+/* text(value): points into the value, to a constant, or into buffer. */
+struct kfl_slice value_text(const struct kfl_value *value, char buffer[static VALUE_TEXT_MAX]);
+struct kfl_number value_number(const struct kfl_value *value);
+
+/* Rules 1 to 5 of `==`. */
+bool value_equal(const struct kfl_value *a, const struct kfl_value *b);
+/* op: AST_LT .. AST_GE */
+bool value_ordered(enum ast_op op, const struct kfl_value *a, const struct kfl_value *b);
+/* JSON values of one type, members and elements equal; int and float as numbers. */
+bool value_same(const struct kfl_value *a, const struct kfl_value *b);
+
+/* The member of that name, or null. */
+struct kfl_value *value_member(const struct kfl_value *object, const char *key, size_t key_size);
+
+bool slice_equal(struct kfl_slice a, struct kfl_slice b);
+bool slice_starts_with(struct kfl_slice text, struct kfl_slice part);
+bool slice_ends_with(struct kfl_slice text, struct kfl_slice part);
+bool slice_contains(struct kfl_slice text, struct kfl_slice part);
+
+/* ---- numbers as text (number.c) ---- */
+/* -1, 0, 1, or 2 when one is not a number. */
+int number_compare(struct kfl_number a, struct kfl_number b);
+bool number_ordered(enum ast_op op, struct kfl_number a, struct kfl_number b);
+/* Text of a float by section 4. -> bytes; the buffer is terminated, too. */
+size_t number_float_text(double value, char buffer[static VALUE_TEXT_MAX]);
+size_t number_int_text(int64_t value, char buffer[static VALUE_TEXT_MAX]);
+/* Bytes at the beginning of text that are an int or float token; 0: none. */
+size_t number_scan(const char *text, size_t size, bool *ret_is_float);
+/* The float of a token, or of digits only. false: beyond float64. */
+bool number_read(const char *text, size_t size, double *ret_value);
+/* The int of decimal digits, `_` between them. false: does not fit 64 bits. */
+bool number_read_int(const char *text, size_t size, bool negative, int64_t *ret_value);
+/* The float that the whole of the text spells (sign, words). false: none. */
+bool number_spelled(const char *text, size_t size, double *ret_value);
+
+/* ---- UTF-8 (utf8.c) ---- */
+/* Bytes of the character at the beginning, 1..4; 0: not UTF-8. size is at least 1. */
+unsigned utf8_length(const char *text, size_t size);
+bool utf8_valid(const char *text, size_t size);
+/* Writes it. -> bytes, 1..4. A lone surrogate is written as if it were a character. */
+unsigned utf8_put(uint32_t character, char buffer[static 4]);
+
+#endif
