@@ -36,39 +36,57 @@ enum packet_flags {
     PACKET_TRUNCATED = 1 << 2,      /* headers or payload go beyond caplen */
     PACKET_MALFORMED = 1 << 3,      /* a header contradicts itself; decoded as far as it goes */
     PACKET_NO_IP = 1 << 4,          /* nothing that has a stream (ARP, LLDP, ...) */
+    PACKET_NO_PORTS = 1 << 5,       /* TCP, UDP or SCTP whose ports are not there: a later fragment,
+                                       a header cut off. Its stream is that of the addresses */
 };
+
+/* What names a stream, made by decode() and compared as a whole: the innermost 5-tuple with the
+ * lower endpoint (address, then port) first, so both directions have the same. */
+struct stream_key {
+    uint8_t addr[2][16];  /* network order; IPv4 as ::ffff:a.b.c.d */
+    uint16_t port[2];     /* host order, 0 without */
+    uint8_t ip_protocol;  /* ICMPv6 as ICMPv6, not as ICMP */
+    uint8_t ip_version;   /* 4 or 6; | STREAM_KEY_NO_PORTS for PACKET_NO_PORTS */
+    uint16_t distinguish; /* of VLAN and tunnel id when streams.distinguish says so, else 0;
+                             set by the stream table */
+};
+_Static_assert(sizeof(struct stream_key) == 40, "compared as a whole");
+
+enum { STREAM_KEY_NO_PORTS = 0x80 };
 
 struct packet {
     /* by the source */
     const uint8_t *data;
-    uint64_t ts_ns;      /* arrival, UTC since the epoch */
-    uint32_t caplen;     /* bytes at data */
-    uint32_t origlen;    /* bytes on the wire */
-    uint64_t cookie;     /* the source's own: mbuf, UMEM address */
-    uint16_t interface;  /* number in interface.h's table */
-    uint16_t linktype;   /* enum linktype */
-    uint16_t source;     /* which source, and which of its queues, gets it back */
+    uint64_t ts_ns;     /* arrival, UTC since the epoch */
+    uint32_t caplen;    /* bytes at data */
+    uint32_t origlen;   /* bytes on the wire */
+    uint64_t cookie;    /* the source's own: mbuf, UMEM address */
+    uint16_t interface; /* number in interface.h's table */
+    uint16_t linktype;  /* enum linktype */
+    uint16_t source;    /* which source, and which of its queues, gets it back */
     uint16_t queue;
 
     /* by decode(): offsets into data; the innermost headers */
-    uint32_t hash;       /* symmetric over the innermost 5-tuple, keyed */
-    uint32_t l3;         /* IP header */
-    uint32_t l4;         /* TCP, UDP, ... header; of a later fragment: its payload */
-    uint32_t payload;    /* above L4 */
+    uint32_t hash;         /* symmetric over the innermost 5-tuple, keyed */
+    uint32_t l3;           /* IP header */
+    uint32_t l4;           /* TCP, UDP, ... header; of a later fragment: its payload */
+    uint32_t payload;      /* above L4; == l4 when the L4 header is not whole. ICMP and protocols
+                              without ports: l4, the whole message */
     uint32_t payload_size; /* bytes present, Ethernet padding excluded */
     uint32_t payload_origsize; /* bytes it had on the wire: more when the capture cut it */
     uint32_t tunnel_id;
-    uint16_t vlan[2];    /* outermost, next; 0 without */
-    uint16_t ip_id_lo;   /* IPv4 identification, low half of IPv6's */
-    uint8_t ip_version;  /* 4, 6; 0 when PACKET_NO_IP */
-    uint8_t ip_protocol; /* IANA number of what is at l4 */
-    uint8_t tunnel;      /* enum kfl_tunnel */
-    uint8_t flags;       /* enum packet_flags */
-    uint8_t fragment_more;
-    uint8_t pad_;
-    uint32_t fragment_offset; /* bytes */
-    uint32_t ip_id;      /* full identification of a fragment */
+    uint16_t vlan[2];         /* outermost, next; 0 without */
+    uint8_t ip_version;       /* 4, 6; 0 when PACKET_NO_IP */
+    uint8_t ip_protocol;      /* IANA number of what is at l4 */
+    uint8_t tunnel;           /* enum kfl_tunnel */
+    uint8_t flags;            /* enum packet_flags */
+    uint8_t sender;           /* which endpoint of the key sent it */
+    uint8_t fragment_more;    /* of PACKET_FRAGMENT: others follow */
+    uint16_t fragment_l3;     /* ... the IP header that says so (an outer one, if the tunnel's
+                                 packets were fragmented) */
+    uint32_t fragment_offset; /* ... bytes */
+    struct stream_key key;
 };
-_Static_assert(sizeof(struct packet) <= 128, "two cache lines, copied through rings");
+_Static_assert(sizeof(struct packet) == 128, "two cache lines, copied through rings");
 
 #endif

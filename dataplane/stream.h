@@ -1,10 +1,17 @@
 /* stream.h - the stream table of one classifier.
  *
  * A stream is both directions of one L4 conversation: the innermost 5-tuple from its first packet
- * to close or idle timeout; a new SYN with another ISN on a 5-tuple is a new stream. ICMP: the
- * pair of addresses. The table is open addressing over small entries with a tag of the hash, the
- * streams lie in one array; all memory is taken at creation. Timeouts by a timer wheel that is
- * re-armed lazily: a packet only writes last_ns.
+ * to close or idle timeout; a new SYN with another ISN on a 5-tuple is a new stream. ICMP and
+ * protocols without ports: the pair of addresses. The index is open addressing over entries of
+ * 8 bytes (hash, number of the stream), eight to a cache line; the streams lie in one array, their
+ * rarely needed facts (names, MAC addresses, tunnel) in another. All memory is taken at creation.
+ * Timeouts by a timer wheel that is re-armed lazily: a packet only writes last_ns.
+ *
+ *     for each packet of a burst: stream_prefetch(table, packet)      index line
+ *     ...                         stream_prefetch_stream(...)         stream line
+ *     ...                         stream_find_or_add(...)             counts, states, orientation
+ *     now and then:               stream_table_tick(table, now_ns)    -> ended()
+ *     at the end:                 stream_table_finish(table)          -> ended() for all
  *
  * Thread: the classifier that owns it. A stream's address is stable for its life. */
 #ifndef DATAPLANE_STREAM_H
@@ -14,25 +21,31 @@
 #include <stdint.h>
 
 #include "../kfl-jit/entry.h"
+#include "counters.h"
 #include "packet.h"
 
-struct stream_key {
-    uint8_t addr[2][16]; /* lower endpoint first; IPv4 as ::ffff:a.b.c.d */
-    uint16_t port[2];    /* host order, 0 without */
-    uint8_t ip_protocol; /* ICMPv6 as ICMPv6, not as ICMP */
-    uint8_t ip_version;
-    uint16_t distinguish; /* hash of VLAN or tunnel id when streams.distinguish says so, else 0 */
-};
-_Static_assert(sizeof(struct stream_key) == 40, "compared as a whole");
-
-enum stream_tcp { /* what conn.state is made of; per stream, not per direction */
-    STREAM_TCP_NONE,     /* nothing but the first packet, mid-stream */
+/* What conn.state is made of; of the stream, not of a direction. No move leads back to the left,
+ * but a SYN with another ISN, or one after FIN or RST, ends the stream and begins another.
+ *
+ *     NONE --SYN--> SYN_SENT --SYN+ACK--> SYN_RECEIVED --ACK--> ESTABLISHED
+ *       |              |                       ^                   |    |
+ *       |              +---any other ACK-------|------------------>|    | (FIN and RST count from
+ *       +---SYN+ACK (SYN missed)---------------+                   |    |  every state before)
+ *       +---anything else (mid-stream)---------------------------->+    |
+ *                                                                  |    +--RST--> RESET
+ *             FIN_CLIENT, FIN_SERVER <--first FIN------------------+
+ *                    |      |
+ *                    |      +--RST--> RESET
+ *                    +--the other FIN--> LAST_ACK --its ACK, or RST--> CLOSED */
+enum stream_tcp {
+    STREAM_TCP_NONE, /* not TCP, or no TCP header seen yet */
     STREAM_TCP_SYN_SENT,
     STREAM_TCP_SYN_RECEIVED,
     STREAM_TCP_ESTABLISHED,
     STREAM_TCP_FIN_CLIENT, /* one side has closed */
     STREAM_TCP_FIN_SERVER,
-    STREAM_TCP_CLOSED,     /* both FINs */
+    STREAM_TCP_LAST_ACK, /* both FINs seen, the second is not acknowledged */
+    STREAM_TCP_CLOSED,
     STREAM_TCP_RESET,
 };
 
@@ -40,64 +53,126 @@ enum stream_flags {
     STREAM_CLIENT_IS_1 = 1 << 0, /* key.addr[1] is the client */
     STREAM_ORIENTED = 1 << 1,    /* ... for certain */
     STREAM_SYN_SEEN = 1 << 2,
-    STREAM_L7_DONE = 1 << 3,     /* no dissector wanted any more, or none could be had */
-    STREAM_OVERFLOW = 1 << 4,    /* its L7 state met a bound */
+    STREAM_L7_DONE = 1 << 3,  /* no dissector wanted any more, or none could be had */
+    STREAM_OVERFLOW = 1 << 4, /* its L7 state met a bound */
+    STREAM_ISN_0 = 1 << 5,    /* isn[0] is set */
+    STREAM_ISN_1 = 1 << 6,
+    STREAM_LAST_FIN_1 = 1 << 7, /* the FIN that waits for its ACK came from key.addr[1] */
+    STREAM_USED = 1 << 8,       /* in the table */
+    STREAM_TIMER = 1 << 9,      /* in the wheel */
+    STREAM_SEQ_0 = 1 << 10,     /* next_seq[0] is set (tcp.c) */
+    STREAM_SEQ_1 = 1 << 11,
 };
 
 struct l7;
 struct tcp_reassembly;
 
+/* [2] is by enum kfl_side unless it says by endpoint: the place in the key, packet.sender. */
 struct stream {
     /* first line: each packet */
     struct stream_key key;
     uint32_t hash;
-    uint32_t timer_next;    /* streams in the same slot of the wheel */
+    uint32_t plan_epoch; /* the plan its verdict was made by */
     uint64_t last_ns;
-    uint8_t tcp;            /* enum stream_tcp */
-    uint8_t flags;          /* enum stream_flags */
-    uint8_t tcp_flags;      /* seen */
-    uint8_t l4;             /* enum kfl_l4 */
-    uint32_t plan_epoch;    /* the plan its verdict was made by */
+    uint16_t flags;    /* enum stream_flags */
+    uint8_t tcp;       /* enum stream_tcp */
+    uint8_t tcp_flags; /* seen */
+    uint8_t l4;        /* enum kfl_l4 */
+    uint8_t detection; /* enum kfl_detection */
+    uint16_t matches;  /* entries that matched, saturating; for `read` */
     /* second line: verdict and counts */
     uint64_t open;          /* jobs that may still match */
     uint64_t matched;       /* jobs that record it */
     uint64_t lookback_last; /* position of its newest record; LOOKBACK_NONE */
     uint32_t n_held;        /* packets that count as held (in the lookback, or overwritten there) */
-    uint32_t packets[2];    /* by side, enum kfl_side */
+    uint32_t packets[2];
+    uint32_t protos; /* kfl_stream.protos */
+    uint32_t isn[2]; /* by endpoint: sequence number before the first byte of data */
     uint64_t bytes[2];
-    struct l7 *l7;          /* while a dissector is needed; null */
     /* third line: rare, or TCP with payload */
     uint64_t first_ns;
     uint64_t number;
-    uint32_t next_seq[2];   /* by side: next byte expected */
+    uint32_t next_seq[2];              /* by endpoint: next byte expected */
     struct tcp_reassembly *reassembly; /* while out of order; null */
-    uint32_t protos;        /* kfl_stream.protos */
-    uint32_t l7_seen;       /* kfl_stream.l7 */
-    uint32_t facts;         /* index of the P facts (names, macs, vlan, tunnel): stream_facts() */
-    uint16_t matches;       /* entries that matched, saturating; for `read` */
-    uint8_t detection;      /* enum kfl_detection */
-    uint8_t entries_seen;   /* saturating: has it had an entry of its own? */
+    struct l7 *l7;                     /* while a dissector is needed; null */
+    uint32_t timer_next, timer_prev;   /* streams in the same slot of the wheel */
+    uint32_t timer_slot;
+    uint32_t l7_seen;     /* kfl_stream.l7 */
+    uint8_t entries_seen; /* saturating: has it had an entry of its own? */
 };
 _Static_assert(sizeof(struct stream) <= 192, "bench/SCALING.md counts on it");
 
-/* The owner of this file (stream.c) completes the interface below. */
+/* Who knows the names of addresses, asked at a stream's first packet. The texts must hold still
+ * for the life of the table. `ts_ns`: time of that packet. -> false: unknown. */
+struct stream_name_source {
+    bool (*lookup)(void *context, const uint8_t addr[16], uint64_t ts_ns, const char **ret_name,
+                   const char **ret_namespace);
+    void *context;
+};
+
+enum stream_end { STREAM_END_CLOSE, STREAM_END_RESET, STREAM_END_IDLE, STREAM_END_STOP };
+
+/* Who hears that a stream is over. Called before its memory is taken back, from within
+ * stream_find_or_add() (its 5-tuple begins anew), _tick() and _finish(). May be null. */
+struct stream_sink {
+    void (*ended)(void *context, struct stream *stream, enum stream_end why);
+    void *context;
+};
+
+/* Timeouts: 0 is never. */
 struct stream_config {
-    uint32_t max;                /* streams at once */
-    uint64_t timeout_ns_tcp;     /* idle, established */
-    uint64_t timeout_ns_tcp_open;/* handshake not complete, or closed and lingering */
+    uint32_t max;                   /* streams at once; memory is touched only as they come */
+    uint64_t timeout_ns_tcp;        /* idle, established */
+    uint64_t timeout_ns_tcp_open;   /* handshake not complete */
+    uint64_t timeout_ns_tcp_closed; /* closed or reset, and lingering for the last packets */
     uint64_t timeout_ns_udp;
     uint64_t timeout_ns_icmp;
-    uint64_t timeout_ns_other;
+    uint64_t timeout_ns_other; /* SCTP and the rest */
     bool distinguish_vlan, distinguish_tunnel;
+    uint64_t number_first, number_step; /* several classifiers number without meeting; step 0: 1 */
+    struct stream_name_source names;
+    struct stream_sink sink;
+    struct counters *counters; /* streams, streams_ended, streams_full; may be null */
 };
 
 struct stream_table;
 
 int stream_table_create(const struct stream_config *config, struct stream_table **ret_table);
-void stream_table_free(struct stream_table *table);
+void stream_table_free(struct stream_table *table); /* tells nobody: _finish() does */
 
-/* Fills the view that the plan and entries look at. `out` holds still until the next call. */
-void stream_view(const struct stream *stream, struct kfl_stream *ret_view);
+/* Hints for a burst: the first for all packets, then the second, then the finding. */
+void stream_prefetch(const struct stream_table *table, const struct packet *packet);
+void stream_prefetch_stream(const struct stream_table *table, const struct packet *packet);
+
+/* The stream of a decoded packet (not PACKET_NO_IP) with the packet counted in: times, counts,
+ * TCP state, orientation. *ret_new: it begins with this packet. When all places are taken, one
+ * that is closed and lingers makes room; null when there is none near (counted). */
+struct stream *stream_find_or_add(struct stream_table *table, struct packet *packet, bool *ret_new);
+/* The stream of this key, or null; changes nothing. */
+struct stream *stream_find(const struct stream_table *table, const struct packet *packet);
+
+/* Ends what has been idle too long. A bounded piece of work: -> streams looked at; as long as it
+ * is not 0 there may be more that is due. */
+unsigned stream_table_tick(struct stream_table *table, uint64_t now_ns);
+/* Ends all streams (STREAM_END_STOP, or what their TCP state says), in the order of places. */
+void stream_table_finish(struct stream_table *table);
+
+uint32_t stream_table_n(const struct stream_table *table); /* streams now; any thread */
+
+/* The client is known after all: the endpoint of `stream` that is now side KFL_SERVER changes
+ * places with the other when `swap`. Counts change with it. Marks the stream as oriented. */
+void stream_orient(struct stream *stream, bool swap);
+
+/* Fills the view that the plan and entries look at; it points into the table and holds for the
+ * stream's life. `ended`: the counts are final. */
+void stream_view(const struct stream_table *table, const struct stream *stream, bool ended,
+                 struct kfl_stream *ret_view);
+
+enum kfl_state stream_state(const struct stream *stream, bool ended); /* conn.state */
+/* error.msg of a connection that failed (`SynSent` `Reset` `CloseWait` `LastAck`), or null. */
+const char *stream_connection_error(const struct stream *stream);
+/* Why it ends, if it ends of itself. */
+enum stream_end stream_end_of(const struct stream *stream);
 
 static inline enum kfl_side stream_side(const struct stream *stream, unsigned sender)
 {
