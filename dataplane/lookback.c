@@ -85,7 +85,7 @@ void lookback_free(struct lookback *lookback)
     free(lookback);
 }
 
-uint64_t lookback_append(struct lookback *lookback, const struct packet *packet, unsigned flags,
+uint64_t lookback_append(struct lookback *lookback, const struct packet *packet, bool counted,
                          uint64_t prev)
 {
     uint32_t block_size = pcapng_packet_size(packet->caplen, 0);
@@ -108,7 +108,8 @@ uint64_t lookback_append(struct lookback *lookback, const struct packet *packet,
         .payload = packet->payload,
         .payload_size = packet->payload_size,
         .interface = packet->interface,
-        .flags = (uint16_t)flags,
+        .flags =
+            (uint16_t)((packet->sender ? LOOKBACK_SENDER : 0) | (counted ? LOOKBACK_COUNTED : 0)),
     };
     if (lookback->kind == LOOKBACK_COPIES) {
         struct pcapng_packet block = packet_of(record);
@@ -129,14 +130,14 @@ uint64_t lookback_append(struct lookback *lookback, const struct packet *packet,
 
 struct lookback_record *lookback_get(const struct lookback *lookback, uint64_t position)
 {
-    struct lookback_record *record;
-
     if (position >= lookback->head || overwritten(lookback, position))
         return NULL; /* LOOKBACK_NONE among them */
-    record = record_at(lookback, position);
-    if (lookback->ttl_ns && record->ts_ns + lookback->ttl_ns < lookback->newest_ns)
-        return NULL;
-    return record;
+    return record_at(lookback, position);
+}
+
+bool lookback_expired(const struct lookback *lookback, const struct lookback_record *record)
+{
+    return lookback->ttl_ns && record->ts_ns + lookback->ttl_ns < lookback->newest_ns;
 }
 
 bool lookback_keeps(const struct lookback *lookback, uint64_t position, uint32_t caplen)
@@ -147,13 +148,15 @@ bool lookback_keeps(const struct lookback *lookback, uint64_t position, uint32_t
 }
 
 void lookback_block(const struct lookback *lookback, const struct lookback_record *record,
-                    uint8_t *at)
+                    uint32_t direction, uint8_t *at)
 {
     if (lookback->kind == LOOKBACK_COPIES) {
         memcpy(at, record + 1, record->block_size);
+        pcapng_set_flags(at, record->block_size, direction);
     } else {
         struct pcapng_packet block = packet_of(record);
 
+        block.flags = direction;
         pcapng_packet_block(at, &block);
     }
 }
@@ -208,7 +211,6 @@ static struct pcapng_packet packet_of(const struct lookback_record *record)
         .caplen = record->caplen,
         .origlen = record->origlen,
         .interface = record->interface,
-        .flags = record->flags & LOOKBACK_CLIENT ? PCAPNG_FLAGS_INBOUND : PCAPNG_FLAGS_OUTBOUND,
     };
 }
 

@@ -24,7 +24,7 @@
 #define LOOKBACK_NONE UINT64_MAX
 
 enum lookback_flags {
-    LOOKBACK_CLIENT = 1 << 0,  /* it goes from client to server */
+    LOOKBACK_SENDER = 1 << 0,  /* packet->sender: the direction is known when it is moved */
     LOOKBACK_COUNTED = 1 << 1, /* the sum has it as recorded already */
 };
 
@@ -54,17 +54,20 @@ int lookback_create(enum lookback_kind kind, uint64_t size, uint64_t ttl_ns,
                     struct lookback **ret_lookback);
 void lookback_free(struct lookback *lookback);
 
-/* Takes the packet in. flags: enum lookback_flags. -> its position. A packet larger than the ring
- * is not taken: LOOKBACK_NONE. */
-uint64_t lookback_append(struct lookback *lookback, const struct packet *packet, unsigned flags,
+/* Takes the packet in; counted: the sum has it as recorded already. -> its position. A packet
+ * larger than the ring is not taken: LOOKBACK_NONE. */
+uint64_t lookback_append(struct lookback *lookback, const struct packet *packet, bool counted,
                          uint64_t prev);
-/* The record, contiguous, or null if it was overwritten or is too old. */
+/* The record, contiguous, or null if it was overwritten. */
 struct lookback_record *lookback_get(const struct lookback *lookback, uint64_t position);
+/* Is it older than the ttl? Then it is as good as gone. */
+bool lookback_expired(const struct lookback *lookback, const struct lookback_record *record);
 /* Would it still be there after a packet of `caplen` bytes was appended? */
 bool lookback_keeps(const struct lookback *lookback, uint64_t position, uint32_t caplen);
-/* The record's packet as a PCAPNG block of record->block_size bytes. */
+/* The record's packet as a PCAPNG block of record->block_size bytes. direction: enum pcapng_flags.
+ */
 void lookback_block(const struct lookback *lookback, const struct lookback_record *record,
-                    uint8_t *at);
+                    uint32_t direction, uint8_t *at);
 /* Time from the oldest record to the newest, in ns: how far back a match reaches (to 1/256). */
 uint64_t lookback_span_ns(const struct lookback *lookback);
 

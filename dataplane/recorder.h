@@ -29,7 +29,8 @@ struct recorder_ops {
      * lookback and are not in the recording (head_missing). */
     void (*matched)(struct recorder *recorder, uint64_t slots, const struct stream *stream,
                     uint32_t missing);
-    /* The stream is over; called for each stream, `slots` are the jobs that recorded it (may be 0). */
+    /* The stream is over; called for each stream, `slots` are the jobs that recorded it (may be 0).
+     */
     void (*ended)(struct recorder *recorder, uint64_t slots, const struct stream *stream,
                   const struct kfl_stream *view);
     /* Another plan is in force: these slots are empty or have a new job: hand on what is held. */
@@ -41,6 +42,9 @@ struct recorder_ops {
 struct recorder { /* implementations begin with this */
     const struct recorder_ops *ops;
     bool wants_packets; /* false: reserve() and commit() are never called, packets only counted */
+    /* Jobs that shall hear of every entry that matches. Without it a stream that matched by its
+     * L2-L4 facts is not dissected for them: its one entry comes at its end. */
+    uint64_t wants_entries;
 };
 
 #endif

@@ -62,6 +62,8 @@ enum stream_flags {
     STREAM_TIMER = 1 << 9,      /* in the wheel */
     STREAM_SEQ_0 = 1 << 10,     /* next_seq[0] is set (tcp.c) */
     STREAM_SEQ_1 = 1 << 11,
+    STREAM_MOVING = 1 << 12, /* its past is on the way to the jobs that matched (past.c) */
+    STREAM_WAITS = 1 << 13,  /* entries of it wait for its end (waiting.c) */
 };
 
 struct l7;

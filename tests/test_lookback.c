@@ -30,7 +30,8 @@ static void check_block(const struct lookback *lookback, const struct lookback_r
     uint32_t block[128], word;
 
     CU_ASSERT_FATAL(record->block_size <= sizeof(block));
-    lookback_block(lookback, record, (uint8_t *)block);
+    lookback_block(lookback, record, i % 2 ? PCAPNG_FLAGS_INBOUND : PCAPNG_FLAGS_OUTBOUND,
+                   (uint8_t *)block);
     CU_ASSERT_EQUAL(block[0], PCAPNG_PACKET);
     CU_ASSERT_EQUAL(block[1], record->block_size);
     CU_ASSERT_EQUAL(block[record->block_size / 4 - 1], record->block_size);
@@ -41,6 +42,7 @@ static void check_block(const struct lookback *lookback, const struct lookback_r
     CU_ASSERT(!memcmp(block + 7, packet.data, packet.caplen));
     memcpy(&word, (uint8_t *)block + record->block_size - 12, 4);
     CU_ASSERT_EQUAL(word, (i % 2 ? PCAPNG_FLAGS_INBOUND : PCAPNG_FLAGS_OUTBOUND));
+    CU_ASSERT_EQUAL(record->flags, (i % 2 ? LOOKBACK_COUNTED : 0));
     CU_ASSERT(!memcmp(record->data, packet.data, packet.caplen));
 }
 
@@ -58,7 +60,7 @@ static void chains(enum lookback_kind kind, uint64_t size)
     for (unsigned i = 0; i < PACKETS; i++) {
         struct packet packet = packet_n(i);
 
-        last[i % 3] = lookback_append(lookback, &packet, i % 2 ? LOOKBACK_CLIENT : 0, last[i % 3]);
+        last[i % 3] = lookback_append(lookback, &packet, i % 2, last[i % 3]);
         CU_ASSERT_FATAL(last[i % 3] != LOOKBACK_NONE);
     }
     for (unsigned chain = 0; chain < 3; chain++) {
@@ -113,8 +115,8 @@ static void test_ttl(void)
 
         position[i] = lookback_append(lookback, &packet, 0, LOOKBACK_NONE);
     }
-    CU_ASSERT_EQUAL(lookback_get(lookback, position[88]), NULL);
-    CU_ASSERT_NOT_EQUAL(lookback_get(lookback, position[89]), NULL);
+    CU_ASSERT(lookback_expired(lookback, lookback_get(lookback, position[88])));
+    CU_ASSERT_FALSE(lookback_expired(lookback, lookback_get(lookback, position[89])));
     CU_ASSERT_EQUAL(lookback_span_ns(lookback), 10000);
     lookback_free(lookback);
 }
