@@ -63,10 +63,12 @@ uint64_t kfl_plan_needs_entries(const struct kfl_plan *plan, const struct kfl_st
 char *kfl_plan_explain(const struct kfl_plan *plan);
 
 /* ---- demand ---- */
-/* Which fields someone reads; for maps, which keys. Filled by the plan, read by dissectors. */
+/* Which fields someone reads; for maps, which keys. Filled by the plan, read by dissectors.
+ * It is closed: what contains a wanted field is at least 1, what is inside a wanted whole is 2, so
+ * a row's own number says whether to write it. */
 struct kfl_demand {
     bool all;
-    uint8_t field[KFL_FIELD_COUNT];  /* 0 nobody; 1 some keys of this map; 2 all of it */
+    uint8_t field[KFL_FIELD_COUNT];  /* 0 nobody; 1 some members or keys of it; 2 all of it */
     uint32_t protos;                 /* protocols in whose entries something is read or whose
                                         entries have to be told apart */
     uint32_t n_keys;                 /* of maps wanted by key */

@@ -66,4 +66,10 @@ bool utf8_valid(const char *text, size_t size);
 /* Writes it. -> bytes, 1..4. A lone surrogate is written as if it were a character. */
 unsigned utf8_put(uint32_t character, char buffer[static 4]);
 
+/* ---- base64, standard alphabet with padding (base64.c) ---- */
+/* -> characters written: 4 for each 3 bytes begun. Not terminated. */
+size_t base64_write(char *to, const void *bytes, size_t size);
+/* to: room for size / 4 * 3 bytes. CR and LF are passed over. false: it is none. */
+bool base64_read(const char *text, size_t size, char *to, size_t *ret_size);
+
 #endif
