@@ -23,7 +23,11 @@ struct interface {
     struct kfl_capture capture; /* what entries say; points into this */
 };
 
-/* -> number, or -ENOSPC. */
+/* What entries say of the recorder itself (node.ip, node.name); before the first source opens. */
+void interface_set_node(const char *ip, const char *name);
+
+/* An interface that is there already, alike in everything, is not added again. Texts are kept as
+ * clean UTF-8, cut to fit. -> number, or -ENOSPC. */
 int interface_add(const char *name, const char *source, const char *description, uint16_t linktype,
                   uint32_t snaplen);
 const struct interface *interface_get(unsigned number);
