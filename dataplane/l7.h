@@ -39,28 +39,32 @@ enum l7_probe { L7_PROBE_NO, L7_PROBE_MORE, L7_PROBE_YES };
 struct l7_probe_input {
     const uint8_t *data[2]; /* first bytes by side; null/0 where none came yet */
     size_t size[2];
-    uint16_t port[2];       /* by side; a hint for the order of probing, never a reason */
+    uint16_t port[2]; /* by side; a hint for the order of probing, never a reason */
     enum kfl_l4 l4;
-    bool oriented;          /* the client is known. If not, a probe that recognises the protocol
-                               the other way round sets *ret_swap */
+    bool oriented; /* the client is known. If not, a probe that recognises the protocol
+                      the other way round sets *ret_swap */
 };
 
 enum l7_end { L7_END_CLOSE, L7_END_RESET, L7_END_IDLE, L7_END_STOP /* end of capture, shutdown */ };
 
 struct dissector {
     enum kfl_proto proto;
-    const char *name;        /* as in counters: "http" */
-    uint32_t state_size;     /* bytes of its state per stream, zeroed before init */
-    uint32_t protos;         /* entries it makes, and those of protocols it may switch to */
+    const char *name;    /* as in counters: "http" */
+    uint32_t state_size; /* bytes of its state per stream, zeroed before init */
+    uint32_t protos;     /* entries it makes, and those of protocols it may switch to */
+    uint16_t ports[8];   /* usual ones of the server: its probe is asked earlier there */
     enum l7_probe (*probe)(const struct l7_probe_input *input, bool *ret_swap);
     void (*init)(struct l7 *l7); /* optional */
     /* Stream transports: the unused bytes of a side, old and new together. -> bytes used, 0..size.
-     * Called again when more has come, when l7_wake()d, or after the other side was parsed. */
+     * Called again at once with the rest when it used some (so one message a call is enough, and
+     * gives each message its own times); when more has come; when l7_wake()d; after the other side
+     * was parsed. */
     size_t (*parse)(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size);
     /* Bytes were lost on this side before the next parse (not those covered by l7_skip). Buffered
      * bytes are dropped. Without it the framework gives up at a gap. */
     void (*gap)(struct l7 *l7, enum kfl_side side, uint64_t size);
-    /* Message transports (UDP, SCTP data): one whole message. */
+    /* Message transports: one whole message. UDP: the payload; ICMP: the message from its type
+     * on; SCTP: the packet from its common header on. */
     void (*datagram)(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size);
     /* The stream is over: finish what ends with it. Pending requests are turned into half entries
      * by the framework afterwards. Optional. */
@@ -73,11 +77,13 @@ void *l7_state(struct l7 *l7);
 uint64_t l7_now(const struct l7 *l7);                          /* ns, packet being parsed */
 uint64_t l7_first_ns(const struct l7 *l7, enum kfl_side side); /* packet of the first unused byte */
 uint16_t l7_port(const struct l7 *l7, enum kfl_side side);
+const uint8_t *l7_address(const struct l7 *l7, enum kfl_side side); /* 16 bytes, as kfl_endpoint */
 enum kfl_l4 l7_l4(const struct l7 *l7);
 const struct kfl_demand *l7_demand(const struct l7 *l7);
 
 /* The next `size` bytes of this side, behind those used, are of no interest: they are not shown,
- * and it does not matter if they are lost. */
+ * and it does not matter if they are lost. When the last of them has come, parse is called even
+ * if there is nothing behind it (size 0). */
 void l7_skip(struct l7 *l7, enum kfl_side side, uint64_t size);
 /* Do not call parse for this side before at least `size` bytes are there (<= L7_BUFFER_MAX). */
 void l7_need(struct l7 *l7, enum kfl_side side, size_t size);
@@ -101,7 +107,7 @@ void l7_narrow(struct l7 *l7, uint32_t protos);
  * A half is one message on its way: begun when its first bytes are seen, given facts in one or
  * more goes, completed by l7_request() or l7_response(). Null when memory is short: all l7_half
  * calls accept null and do nothing. */
-enum { L7_IN_ORDER = 0 }; /* key of halves that are paired by order */
+enum { L7_IN_ORDER = 0 }; /* key of halves that are paired by order; other keys are not 0 */
 
 struct l7_half *l7_half_new(struct l7 *l7, enum kfl_side side, uint64_t key);
 void l7_half_free(struct l7 *l7, struct l7_half *half);
@@ -109,9 +115,9 @@ void l7_half_free(struct l7 *l7, struct l7_half *half);
  * One tape a classifier: between tape and add nothing else of l7 is called. */
 struct fact_tape *l7_tape(struct l7 *l7);
 void l7_half_add(struct l7 *l7, struct l7_half *half);
-void l7_half_proto(struct l7_half *half, enum kfl_proto proto); /* if not the dissector's own */
+void l7_half_proto(struct l7_half *half, enum kfl_proto proto);  /* if not the dissector's own */
 void l7_half_version(struct l7_half *half, const char *version); /* a constant text */
-void l7_half_wire(struct l7_half *half, uint64_t size); /* adds bytes on the wire */
+void l7_half_wire(struct l7_half *half, uint64_t size);          /* adds bytes on the wire */
 void l7_half_time(struct l7_half *half, uint64_t first_ns, uint64_t last_ns); /* else: as parsed */
 void l7_half_error(struct l7_half *half, enum kfl_error_type error, const char *msg);
 /* 64 bits of the dissector's own, to remember about a request until its response comes (HTTP: the
@@ -131,30 +137,48 @@ void l7_entry(struct l7 *l7, struct l7_half *request, struct l7_half *response);
 /* The waiting request that a response with this key would get; null: none. */
 struct l7_half *l7_pending(struct l7 *l7, uint64_t key);
 unsigned l7_n_pending(const struct l7 *l7);
+/* A copy of a half with another key, not waiting. Null: no memory. */
+struct l7_half *l7_half_copy(struct l7 *l7, const struct l7_half *half, uint64_t key);
+
+/* ---- texts that grow: bodies, fragments ----
+ * Kept in the pools, cut at text_max; zeroed to begin with. The dissector frees it, at the latest
+ * in its done(). */
+struct l7_text {
+    uint8_t *data;
+    uint32_t size, capacity;
+    uint64_t total; /* bytes that were added, also those that were cut */
+};
+void l7_text_add(struct l7 *l7, struct l7_text *text, const void *data, size_t size);
+void l7_text_free(struct l7 *l7, struct l7_text *text); /* and zeroes it */
+uint32_t l7_text_max(const struct l7 *l7);
 
 /* ---- what carries them: called by the classifier ---- */
 struct stream;
 
 struct l7_sink { /* who hears of entries; classifier.c */
     /* One entry, whole or half; `entry->response_open`: the request is complete, its response
-     * may still come (asked only when a job in the plan can use it). */
-    void (*entry)(void *context, struct stream *stream, const struct kfl_entry *entry);
-    /* Protocol found, changed, or given up: stream->protos, l7_seen, detection are new. */
+     * may still come (asked only when a job in the plan can use it; not counted as an entry).
+     * entry->stream is null: the sink has the stream and sets its view. */
+    void (*entry)(void *context, struct stream *stream, struct kfl_entry *entry);
+    /* Protocol found, changed, or given up: stream->protos, l7_seen, detection are new. The L4
+     * entry stays among protos until the first request or entry: then it cannot come any more. */
     void (*protocol)(void *context, struct stream *stream);
+    /* Both may call l7_drop(). */
     void *context;
 };
 
 struct l7_config {
     uint64_t memory;              /* bytes for all streams of this classifier */
     uint64_t response_timeout_ns; /* a request without response becomes an entry; 0: at the end */
-    uint32_t text_max;            /* bodies and payloads are cut here; sizes count on */
+    uint32_t text_max;            /* bodies and payloads are cut here, at most 64 KiB; sizes count
+                                     on; 0: that */
     bool unbounded;               /* `read` of files: pools may grow by blocks */
 };
 
-struct l7_counters { /* one writer: the classifier; anyone reads */
-    uint64_t streams;       /* given to a dissector */
-    uint64_t no_memory;     /* streams or halves that pools had no room for */
-    uint64_t gaps;          /* holes in what a dissector was shown */
+struct l7_counters {    /* one writer: the classifier; anyone reads */
+    uint64_t streams;   /* given to a dissector */
+    uint64_t no_memory; /* streams or halves that pools had no room for */
+    uint64_t gaps;      /* holes in what a dissector was shown */
     uint64_t gap_bytes;
     uint64_t entries[KFL_PROTO_COUNT];
     uint64_t errors[KFL_PROTO_COUNT]; /* dissector_errors */
@@ -169,8 +193,11 @@ void l7_context_free(struct l7_context *context);
 void l7_context_plan(struct l7_context *context, const struct kfl_plan *plan); /* demand from now */
 const struct l7_counters *l7_context_counters(const struct l7_context *context);
 
-/* Gives the stream an l7 (stream->l7). -> 0, -ENOMEM (counted). */
+/* Gives the stream an l7 (stream->l7) and the protocols of its L4 (stream->protos).
+ * -> 0, -ENOMEM (counted). */
 int l7_open(struct l7_context *context, struct stream *stream);
+/* A stream that is not oriented may be turned by what it says: stream_swap_sides(), within these
+ * calls. Who keeps something by side elsewhere looks at stream_side() again afterwards. */
 void l7_data(struct l7_context *context, struct stream *stream, enum kfl_side side,
              const uint8_t *data, size_t size, uint64_t ts_ns);
 void l7_gap(struct l7_context *context, struct stream *stream, enum kfl_side side, uint64_t size);

@@ -181,4 +181,19 @@ static inline enum kfl_side stream_side(const struct stream *stream, unsigned se
     return (enum kfl_side)(sender ^ (stream->flags & STREAM_CLIENT_IS_1));
 }
 
+/* Client and server change places: the protocol has shown that the first guess was wrong. */
+static inline void stream_swap_sides(struct stream *stream)
+{
+    uint32_t packets = stream->packets[0], seq = stream->next_seq[0];
+    uint64_t bytes = stream->bytes[0];
+
+    stream->flags ^= STREAM_CLIENT_IS_1;
+    stream->packets[0] = stream->packets[1];
+    stream->packets[1] = packets;
+    stream->bytes[0] = stream->bytes[1];
+    stream->bytes[1] = bytes;
+    stream->next_seq[0] = stream->next_seq[1];
+    stream->next_seq[1] = seq;
+}
+
 #endif

@@ -1,0 +1,120 @@
+/* l7_private.h - what l7.c (the door), l7_bytes.c (probing, buffers) and l7_half.c (halves,
+ * pairing, entries) share. For these only. */
+#ifndef DATAPLANE_L7_PRIVATE_H
+#define DATAPLANE_L7_PRIVATE_H
+
+#include "l7.h"
+#include "pool.h"
+#include "stream.h"
+
+enum {
+    N_MARKS = 10,      /* packets whose times are kept for the unused bytes of a side */
+    SWITCHES_MAX = 8,  /* a stream that changes protocol more often is not dissected further */
+    SEGMENTS_MAX = 24, /* packets that are shown to probes before giving up */
+    DATAGRAMS_MAX = 6,
+    SPINS_MAX = 64, /* turns between the sides that use no byte */
+    TEXT_MAX = 64 << 10,
+    HALF_SIZE = 256, /* a half with the facts that fit in it */
+    PROTO_UNSET = 0xff,
+};
+
+struct l7_context {
+    struct l7_config config;
+    struct l7_sink sink;
+    struct pool *pool;
+    const struct kfl_demand *demand;
+    uint8_t ask_request[KFL_PROTO_COUNT]; /* enum ask: is someone helped by a request alone? */
+    struct fact_tape tape;
+    void *tape_buffer;
+    struct l7_counters counters;
+};
+
+enum ask { ASK_NEVER, ASK_FIRST /* says only that there is one */, ASK_ALWAYS };
+
+struct mark {        /* a packet's bytes begin here */
+    uint32_t offset; /* in the unused bytes */
+    uint32_t order;  /* of arrival, both sides together */
+    uint64_t ts_ns;
+};
+
+struct side {
+    uint8_t *buffer; /* unused bytes, from the pool; null when there are none */
+    uint32_t size, capacity;
+    uint32_t need; /* parse only when there are so many */
+    uint32_t n_marks;
+    struct mark mark[N_MARKS];
+    uint64_t last_ns; /* newest packet */
+    uint64_t skip;
+    bool wake;
+};
+
+struct l7_half {
+    struct l7_half *next, *prev; /* among the waiting requests, oldest first */
+    uint64_t key, user;
+    uint64_t first_ns, last_ns;
+    const char *version;   /* constant text or null */
+    const char *error_msg; /* constant text */
+    uint8_t *facts;        /* in_place, or from the pool */
+    uint32_t facts_size, facts_capacity;
+    uint32_t wire_size;
+    uint8_t side;
+    uint8_t proto; /* enum kfl_proto or PROTO_UNSET */
+    uint8_t error; /* enum kfl_error_type */
+    bool timed;    /* l7_half_time() was called */
+    uint8_t in_place[];
+};
+
+enum ending { RUNNING, SWITCHING, ENDED };
+
+struct l7 {
+    struct l7_context *context;
+    struct stream *stream;
+    const struct dissector *dissector; /* null while probing, and when ended */
+    void *state;
+    struct side side[2];
+    uint64_t now_ns;
+    struct l7_half *first, *last; /* requests that wait */
+    uint32_t n_pending;
+    uint32_t n_lost; /* in order: requests given up whose response may still come */
+    uint32_t n_entries;
+    uint32_t order;
+    uint32_t candidates; /* dissectors that have not said no, bits of the table */
+    uint8_t n_segments;  /* shown to probes */
+    uint8_t n_switches;
+    uint8_t switch_to; /* enum kfl_proto */
+    uint8_t ending;    /* enum ending */
+    uint8_t busy;      /* calls under way that hold it */
+    bool dropped;      /* free it when they are done */
+    bool asked;        /* a request or an entry was seen: no L4 entry any more */
+    bool midstream;    /* its first bytes may be the middle of a message */
+    bool proxy_seen;   /* PROXY protocol header: once */
+};
+
+/* l7_half.c, for l7.c */
+void l7_pending_end(struct l7 *l7, enum kfl_error_type error, const char *msg);
+void l7_pending_free(struct l7 *l7);
+void l7_pending_timeout(struct l7 *l7, uint64_t now_ns, uint64_t timeout_ns);
+
+/* l7.c: tells the sink that stream->protos has changed. */
+void l7_report(struct l7 *l7, uint32_t protos);
+
+/* l7_bytes.c */
+void l7_feed(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size, uint64_t ts_ns,
+             uint32_t order);
+void l7_turn(struct l7 *l7, bool client, bool server);
+enum l7_probe l7_probe_all(struct l7 *l7, const uint8_t *const data[2], const size_t size[2],
+                           const struct dissector **ret_dissector, bool *ret_swap);
+bool l7_start(struct l7 *l7, const struct dissector *dissector);
+void l7_stop(struct l7 *l7);
+void l7_hold(struct l7 *l7);
+void l7_release(struct l7 *l7);
+void l7_sides_swap(struct l7 *l7);
+void l7_side_clear(struct l7 *l7, struct side *side);
+
+static inline uint32_t l7_l4_entry(const struct stream *stream)
+{
+    return kfl_protos_of_l4(stream->l4) &
+           (KFL_PROTOS_L4 | KFL_PROTO_BIT(ICMP) | KFL_PROTO_BIT(SCTP));
+}
+
+#endif
