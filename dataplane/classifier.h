@@ -16,6 +16,7 @@
 #include "../kfl-jit/plan.h"
 #include "counters.h"
 #include "l7.h"
+#include "lookback.h"
 #include "packet.h"
 #include "recorder.h"
 #include "stream.h"
@@ -28,12 +29,15 @@ struct plan_publication {
 };
 
 struct classifier_config {
-    unsigned number;         /* of this classifier */
+    unsigned number; /* of this classifier */
     unsigned n_classifiers;
-    struct stream_config streams;
+    uint64_t hash_seed;           /* as decode()'s */
+    struct stream_config streams; /* sink, counters and numbering are the classifier's */
     struct l7_config l7;
-    uint64_t lookback_size;
+    enum lookback_kind lookback_kind;
+    uint64_t lookback_size; /* 0: none; packets of open streams are counted but not kept */
     uint64_t lookback_ttl_ns;
+    uint64_t waiting_memory; /* bytes for entries that wait for their stream's end */
     struct recorder *recorder;
 };
 
@@ -47,9 +51,9 @@ void classifier_free(struct classifier *classifier);
 void classifier_publish(struct classifier *classifier, const struct plan_publication *publication);
 uint32_t classifier_epoch(const struct classifier *classifier);
 
-/* The packets of a burst, decoded, in order of arrival. The bytes are not needed after the call:
- * the caller releases them. */
-void classifier_burst(struct classifier *classifier, const struct packet *burst, unsigned n);
+/* The packets of a burst, decoded, in order of arrival. The bytes are not needed after the call
+ * (but by a lookback of references): the caller releases them. */
+void classifier_burst(struct classifier *classifier, struct packet *burst, unsigned n);
 /* What is due by time: timers, moves out of the lookback, flush. -> work done (0: idle). */
 unsigned classifier_tick(struct classifier *classifier, uint64_t now_ns);
 /* The end: every stream ends (L7_END_STOP), everything held is settled and handed on. */
@@ -57,8 +61,8 @@ void classifier_finish(struct classifier *classifier, uint64_t now_ns);
 
 const struct counters *classifier_counters(const struct classifier *classifier);
 const struct l7_counters *classifier_l7_counters(const struct classifier *classifier);
-uint64_t classifier_held(const struct classifier *classifier);        /* packets, any thread */
-uint64_t classifier_streams_open(const struct classifier *classifier); /* any thread */
+uint64_t classifier_held(const struct classifier *classifier);             /* packets, any thread */
+uint64_t classifier_streams_open(const struct classifier *classifier);     /* any thread */
 uint64_t classifier_lookback_span_ns(const struct classifier *classifier); /* any thread */
 
 #endif

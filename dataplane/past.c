@@ -125,6 +125,11 @@ void past_rescue(struct past *past, uint32_t caplen, uint64_t now_ns)
     }
 }
 
+uint64_t past_slots(struct past *past, const struct stream *stream)
+{
+    return past_moving(stream) ? move_of(past, stream)->slots : 0;
+}
+
 /* -> true: it is complete and gone. */
 static bool move_piece(struct past *past, struct past_move *move, unsigned budget, uint64_t now_ns,
                        unsigned *n_done)
@@ -245,11 +250,11 @@ static void end(struct past *past, struct past_move *move)
 
 static struct past_move *move_of(struct past *past, const struct stream *stream)
 {
-    for (unsigned i = 0; i < past->n_moves; i++)
-        if (past->move[i].stream == stream)
-            return &past->move[i];
-    ensure(!"a stream that moves has a move");
-    return NULL;
+    unsigned i = 0;
+
+    while (past->move[i].stream != stream)
+        ensure(++i < past->n_moves); /* a stream that moves has a move */
+    return &past->move[i];
 }
 
 /* n of the packets that the stream holds are settled. */

@@ -68,6 +68,9 @@ unsigned past_step(struct past *past, uint64_t now_ns);
 void past_finish(struct past *past, struct stream *stream, uint64_t now_ns);
 void past_finish_all(struct past *past, uint64_t now_ns);
 
+/* The jobs that get the stream's packets from the lookback for now. */
+uint64_t past_slots(struct past *past, const struct stream *stream);
+
 static inline bool past_moving(const struct stream *stream)
 {
     return stream->flags & STREAM_MOVING;

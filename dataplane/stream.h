@@ -62,8 +62,9 @@ enum stream_flags {
     STREAM_TIMER = 1 << 9,      /* in the wheel */
     STREAM_SEQ_0 = 1 << 10,     /* next_seq[0] is set (tcp.c) */
     STREAM_SEQ_1 = 1 << 11,
-    STREAM_MOVING = 1 << 12, /* its past is on the way to the jobs that matched (past.c) */
-    STREAM_WAITS = 1 << 13,  /* entries of it wait for its end (waiting.c) */
+    STREAM_MOVING = 1 << 12,         /* its past is on the way to the jobs that matched (past.c) */
+    STREAM_WAITS = 1 << 13,          /* entries of it wait for its end (waiting.c) */
+    STREAM_ASKED_ORIENTED = 1 << 14, /* the plan was asked when the client was known */
 };
 
 struct l7;
@@ -159,6 +160,10 @@ unsigned stream_table_tick(struct stream_table *table, uint64_t now_ns);
 /* Ends all streams (STREAM_END_STOP, or what their TCP state says), in the order of places. */
 void stream_table_finish(struct stream_table *table);
 
+/* The next stream at or behind *place, which moves on; null: at the end, *place is 0 again. For
+ * those who sweep over all streams, a piece at a time. */
+struct stream *stream_table_walk(struct stream_table *table, uint32_t *place);
+
 uint32_t stream_table_n(const struct stream_table *table); /* streams now; any thread */
 
 /* The client is known after all: the endpoint of `stream` that is now side KFL_SERVER changes
@@ -169,6 +174,11 @@ void stream_orient(struct stream *stream, bool swap);
  * stream's life. `ended`: the counts are final. */
 void stream_view(const struct stream_table *table, const struct stream *stream, bool ended,
                  struct kfl_stream *ret_view);
+
+/* The same for a packet whose stream found no room: what its headers say. *ret_stream stands for
+ * the stream, of this packet alone and not in any table. */
+void stream_view_packet(const struct packet *packet, struct stream *ret_stream,
+                        struct kfl_stream *ret_view);
 
 enum kfl_state stream_state(const struct stream *stream, bool ended); /* conn.state */
 /* error.msg of a connection that failed (`SynSent` `Reset` `CloseWait` `LastAck`), or null. */

@@ -1,0 +1,379 @@
+/* classifier.c - bursts in, verdicts kept, packets where they belong. What is asked of the plan
+ * and when is in verdict.c. */
+#include "classifier_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../kfl-jit/ensure.h"
+#include "interface.h"
+#include "pcapng_block.h"
+
+enum {
+    SWEEP = 64,                 /* streams a tick looks at for requests that wait too long */
+    TCP_STREAM_SEGMENTS = 1024, /* waiting in one direction */
+    TCP_STREAM_BYTES = 4 << 20,
+    FRAGMENT_DATAGRAMS = 4096,
+};
+
+static int create_parts(struct classifier *classifier);
+static void take_plan(struct classifier *classifier, uint64_t now_ns);
+static void one_packet(struct classifier *classifier, struct packet *packet);
+static void no_room(struct classifier *classifier, const struct packet *packet);
+static void keep(struct classifier *classifier, struct stream *stream, const struct packet *packet);
+static bool record(struct classifier *classifier, const struct stream *stream,
+                   const struct packet *packet, uint64_t slots);
+static void dissect(struct classifier *classifier, struct stream *stream,
+                    const struct packet *packet, uint64_t position);
+static void dissect_whole(struct classifier *classifier, struct stream *stream,
+                          const struct packet *packet, uint64_t position);
+static void tcp_data(void *context, struct stream *stream, enum kfl_side side, const uint8_t *data,
+                     size_t size, uint64_t ts_ns);
+static void tcp_gap(void *context, struct stream *stream, enum kfl_side side, uint64_t size);
+
+int classifier_create(const struct classifier_config *config, struct classifier **ret_classifier)
+{
+    struct classifier *classifier = aligned_alloc(64, (sizeof(*classifier) + 63) & ~63UL);
+    int err;
+
+    if (!classifier)
+        return -ENOMEM;
+    memset(classifier, 0, sizeof(*classifier));
+    classifier->config = *config;
+    err = create_parts(classifier);
+    if (err) {
+        classifier_free(classifier);
+        return err;
+    }
+    past_init(&classifier->past, classifier->lookback, config->recorder, &classifier->counters);
+    *ret_classifier = classifier;
+    return 0;
+}
+
+void classifier_free(struct classifier *classifier)
+{
+    if (!classifier)
+        return;
+    waiting_free(classifier->waiting);
+    fragment_assembler_free(classifier->fragments);
+    l7_context_free(classifier->l7);
+    tcp_context_free(classifier->tcp);
+    stream_table_free(classifier->streams);
+    lookback_free(classifier->lookback);
+    free(classifier);
+}
+
+void classifier_publish(struct classifier *classifier, const struct plan_publication *publication)
+{
+    atomic_store_explicit(&classifier->published, publication, memory_order_release);
+}
+
+uint32_t classifier_epoch(const struct classifier *classifier)
+{
+    return atomic_load_explicit(&classifier->epoch, memory_order_acquire);
+}
+
+void classifier_burst(struct classifier *classifier, struct packet *burst, unsigned n)
+{
+    struct counters *counters = &classifier->counters;
+
+    if (!n)
+        return;
+    take_plan(classifier, burst[0].ts_ns);
+    for (unsigned i = 0; i < n; i++)
+        if (!(burst[i].flags & PACKET_NO_IP))
+            stream_prefetch(classifier->streams, &burst[i]);
+    for (unsigned i = 0; i < n; i++)
+        if (!(burst[i].flags & PACKET_NO_IP))
+            stream_prefetch_stream(classifier->streams, &burst[i]);
+    classifier->n_discarded = 0;
+    for (unsigned i = 0; i < n; i++)
+        one_packet(classifier, &burst[i]);
+    counter_add(counters, COUNTER_discarded, classifier->n_discarded);
+}
+
+unsigned classifier_tick(struct classifier *classifier, uint64_t now_ns)
+{
+    struct recorder *recorder = classifier->config.recorder;
+    unsigned n_done;
+
+    take_plan(classifier, now_ns);
+    if (now_ns > classifier->now_ns)
+        classifier->now_ns = now_ns;
+    n_done = stream_table_tick(classifier->streams, now_ns);
+    n_done += past_step(&classifier->past, now_ns);
+    if (classifier->config.l7.response_timeout_ns)
+        for (unsigned i = 0; i < SWEEP; i++) {
+            struct stream *stream = stream_table_walk(classifier->streams, &classifier->sweep);
+
+            if (!stream)
+                break;
+            if (stream->l7)
+                l7_timeout(classifier->l7, stream, now_ns);
+        }
+    if (classifier->lookback)
+        atomic_store_explicit(&classifier->span_ns, lookback_span_ns(classifier->lookback),
+                              memory_order_relaxed);
+    recorder->ops->flush(recorder, now_ns, false);
+    return n_done;
+}
+
+void classifier_finish(struct classifier *classifier, uint64_t now_ns)
+{
+    struct recorder *recorder = classifier->config.recorder;
+
+    take_plan(classifier, now_ns);
+    if (now_ns > classifier->now_ns)
+        classifier->now_ns = now_ns;
+    past_finish_all(&classifier->past, now_ns);
+    stream_table_finish(classifier->streams);
+    recorder->ops->flush(recorder, now_ns, true);
+}
+
+const struct counters *classifier_counters(const struct classifier *classifier)
+{
+    return &classifier->counters;
+}
+
+const struct l7_counters *classifier_l7_counters(const struct classifier *classifier)
+{
+    return l7_context_counters(classifier->l7);
+}
+
+uint64_t classifier_held(const struct classifier *classifier)
+{
+    return atomic_load_explicit(&classifier->past.held, memory_order_relaxed);
+}
+
+uint64_t classifier_streams_open(const struct classifier *classifier)
+{
+    return stream_table_n(classifier->streams);
+}
+
+uint64_t classifier_lookback_span_ns(const struct classifier *classifier)
+{
+    return atomic_load_explicit(&classifier->span_ns, memory_order_relaxed);
+}
+
+static int create_parts(struct classifier *classifier)
+{
+    const struct classifier_config *config = &classifier->config;
+    struct stream_config streams = config->streams;
+    const struct l7_sink l7_sink = {verdict_entry, verdict_protocol, classifier};
+    struct tcp_config tcp = {
+        .streams_max = config->streams.max < 65536 ? config->streams.max : 65536,
+        .segments_max = config->l7.unbounded ? 1 << 20 : 1 << 17,
+        .stream_segments_max = TCP_STREAM_SEGMENTS,
+        .stream_bytes_max = TCP_STREAM_BYTES,
+        .copy_size = config->lookback_size ? 16 << 20 : 256 << 20,
+        .sink = {tcp_data, tcp_gap, classifier},
+        .counters = &classifier->counters,
+    };
+    int err = 0;
+
+    streams.number_first = config->number;
+    streams.number_step = config->n_classifiers;
+    streams.sink = (struct stream_sink){verdict_ended, classifier};
+    streams.counters = &classifier->counters;
+    if (config->lookback_size)
+        err = lookback_create(config->lookback_kind, config->lookback_size, config->lookback_ttl_ns,
+                              &classifier->lookback);
+    if (err)
+        return err;
+    tcp.lookback = classifier->lookback;
+    err = stream_table_create(&streams, &classifier->streams);
+    if (!err)
+        err = tcp_context_create(&tcp, &classifier->tcp);
+    if (!err)
+        err = l7_context_create(&config->l7, &l7_sink, &classifier->l7);
+    if (!err)
+        err = fragment_assembler_create(FRAGMENT_DATAGRAMS, config->hash_seed,
+                                        &classifier->counters, &classifier->fragments);
+    if (!err)
+        err = waiting_create(config->waiting_memory, config->l7.unbounded, &classifier->counters,
+                             &classifier->waiting);
+    return err;
+}
+
+/* Moves to the plan that was published last. Streams follow at their next packet. */
+static void take_plan(struct classifier *classifier, uint64_t now_ns)
+{
+    const struct plan_publication *next =
+        atomic_load_explicit(&classifier->published, memory_order_acquire);
+    struct recorder *recorder = classifier->config.recorder;
+    uint64_t released;
+
+    if (next == classifier->plan || !next)
+        return;
+    past_finish_all(&classifier->past, now_ns);
+    released = classifier->jobs & ~kfl_plan_jobs(next->plan);
+    for (unsigned slot = 0; slot < KFL_SLOT_MAX; slot++)
+        if (classifier->plan && next->slot_epoch[slot] > classifier->plan->epoch)
+            released |= UINT64_C(1) << slot;
+    l7_context_plan(classifier->l7, next->plan);
+    classifier->plan = next;
+    classifier->jobs = kfl_plan_jobs(next->plan);
+    if (released)
+        recorder->ops->released(recorder, released, now_ns);
+    atomic_store_explicit(&classifier->epoch, next->epoch, memory_order_release);
+}
+
+static void one_packet(struct classifier *classifier, struct packet *packet)
+{
+    struct stream *stream;
+    bool new;
+
+    if (packet->ts_ns > classifier->now_ns)
+        classifier->now_ns = packet->ts_ns;
+    if (__builtin_expect(packet->flags & (PACKET_MALFORMED | PACKET_NO_IP), 0)) {
+        if (packet->flags & PACKET_MALFORMED)
+            counter_add(&classifier->counters, COUNTER_malformed, 1);
+        if (packet->flags & PACKET_NO_IP) {
+            counter_add(&classifier->counters, COUNTER_not_ip, 1);
+            classifier->n_discarded++;
+            return;
+        }
+    }
+    stream = stream_find_or_add(classifier->streams, packet, &new);
+    if (!stream) {
+        no_room(classifier, packet);
+        return;
+    }
+    classifier->later = 1;
+    if (new)
+        verdict_begin(classifier, stream);
+    else if (classifier->plan && stream->plan_epoch != classifier->plan->epoch)
+        verdict_refresh(classifier, stream);
+    else if (stream->open && verdict_turned(stream))
+        verdict_stream(classifier, stream, false);
+    if (stream->open | stream->matched)
+        keep(classifier, stream, packet);
+    else
+        classifier->n_discarded++;
+    classifier->later = 0;
+}
+
+/* The table is full: the packet is asked about alone, by what its headers say. */
+static void no_room(struct classifier *classifier, const struct packet *packet)
+{
+    struct stream *stream = &classifier->spare;
+    struct kfl_stream view;
+    uint64_t slots = 0;
+
+    if (classifier->plan) {
+        stream_view_packet(packet, stream, &view);
+        slots = kfl_plan_stream(classifier->plan->plan, classifier->config.number, &view,
+                                classifier->jobs)
+                    .matched;
+    }
+    if (!slots)
+        classifier->n_discarded++;
+    else if (record(classifier, stream, packet, slots))
+        counter_add(&classifier->counters, COUNTER_recorded, 1);
+    else
+        counter_add(&classifier->counters, COUNTER_drop_no_chunk, 1);
+}
+
+/* A packet that somebody wants, or may want. */
+static void keep(struct classifier *classifier, struct stream *stream, const struct packet *packet)
+{
+    struct past *past = &classifier->past;
+    uint64_t position = LOOKBACK_NONE, direct;
+
+    if (past->n_moves)
+        past_rescue(past, packet->caplen, packet->ts_ns);
+    direct = stream->matched & ~past_slots(past, stream);
+    if (direct)
+        counter_add(&classifier->counters,
+                    record(classifier, stream, packet, direct) ? COUNTER_recorded
+                                                               : COUNTER_drop_no_chunk,
+                    1);
+    if (stream->open || past_moving(stream))
+        position = past_append(past, stream, packet, direct != 0);
+    classifier->later = 0;
+    if (stream->l7 && !(stream->flags & STREAM_L7_DONE))
+        dissect(classifier, stream, packet, position);
+}
+
+/* -> some job has it. */
+static bool record(struct classifier *classifier, const struct stream *stream,
+                   const struct packet *packet, uint64_t slots)
+{
+    struct recorder *recorder = classifier->config.recorder;
+    const struct pcapng_packet block = {
+        .data = packet->data,
+        .ts_ns = packet->ts_ns,
+        .caplen = packet->caplen,
+        .origlen = packet->origlen,
+        .interface = packet->interface,
+        .flags = stream_side(stream, packet->sender) == KFL_CLIENT ? PCAPNG_FLAGS_INBOUND
+                                                                   : PCAPNG_FLAGS_OUTBOUND,
+    };
+    uint32_t size = pcapng_packet_size(packet->caplen, 0);
+    bool taken = false;
+
+    if (!recorder->wants_packets)
+        return true;
+    for (; slots; slots &= slots - 1) {
+        unsigned slot = (unsigned)__builtin_ctzll(slots);
+        uint8_t *at = recorder->ops->reserve(recorder, slot, size, packet->ts_ns);
+
+        if (!at)
+            continue;
+        pcapng_packet_block(at, &block);
+        recorder->ops->commit(recorder, slot, stream, packet->ts_ns, packet->origlen,
+                              packet->interface);
+        taken = true;
+    }
+    return taken;
+}
+
+static void dissect(struct classifier *classifier, struct stream *stream,
+                    const struct packet *packet, uint64_t position)
+{
+    if (__builtin_expect(packet->flags & PACKET_FRAGMENT, 0)) {
+        packet = fragment_assemble(classifier->fragments, packet);
+        position = LOOKBACK_NONE;
+        if (!packet)
+            return;
+    }
+    dissect_whole(classifier, stream, packet, position);
+    if (stream->open && verdict_turned(stream))
+        verdict_stream(classifier, stream, false);
+}
+
+static void dissect_whole(struct classifier *classifier, struct stream *stream,
+                          const struct packet *packet, uint64_t position)
+{
+    enum kfl_side side = stream_side(stream, packet->sender);
+    uint32_t from = packet->payload, size = packet->payload_size;
+
+    if (stream->l4 == KFL_L4_TCP) {
+        tcp_segment(classifier->tcp, stream, packet, position);
+        return;
+    }
+    if (stream->l4 == KFL_L4_SCTP) { /* from its common header on */
+        size += from - packet->l4;
+        from = packet->l4;
+    }
+    if (size)
+        l7_datagram(classifier->l7, stream, side, packet->data + from, size, packet->ts_ns);
+}
+
+static void tcp_data(void *context, struct stream *stream, enum kfl_side side, const uint8_t *data,
+                     size_t size, uint64_t ts_ns)
+{
+    struct classifier *classifier = context;
+
+    if (stream->l7)
+        l7_data(classifier->l7, stream, side, data, size, ts_ns);
+}
+
+static void tcp_gap(void *context, struct stream *stream, enum kfl_side side, uint64_t size)
+{
+    struct classifier *classifier = context;
+
+    if (stream->l7)
+        l7_gap(classifier->l7, stream, side, size);
+}

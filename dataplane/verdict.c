@@ -1,0 +1,251 @@
+/* verdict.c - what is asked of the plan about a stream and its entries, and what follows.
+ *
+ *      open ----matched----> matched         for each job, once and for all
+ *       |                                    (but a new job in a slot begins anew)
+ *       +-----out----------> neither
+ */
+#include <string.h>
+
+#include "../kfl-jit/ensure.h"
+#include "classifier_private.h"
+
+static void matched(struct classifier *classifier, struct stream *stream, uint64_t slots);
+static void settle(struct classifier *classifier, struct stream *stream);
+static void settle_by(struct classifier *classifier, struct stream *stream,
+                      const struct kfl_verdict *verdict);
+static uint64_t need(struct classifier *classifier, struct stream *stream,
+                     const struct kfl_stream *view);
+static uint64_t entry_slots(struct classifier *classifier, const struct stream *stream);
+static uint64_t about_entry(struct classifier *classifier, struct stream *stream,
+                            struct kfl_entry *entry, uint64_t ask);
+static void about_l4_entry(struct classifier *classifier, struct stream *stream, uint64_t ask);
+static void close_l7(struct classifier *classifier, struct stream *stream, enum stream_end why);
+
+void verdict_begin(struct classifier *classifier, struct stream *stream)
+{
+    stream->lookback_last = LOOKBACK_NONE;
+    stream->open = classifier->jobs;
+    stream->plan_epoch = classifier->plan ? classifier->plan->epoch : 0;
+    if (stream->open)
+        verdict_stream(classifier, stream, false);
+}
+
+void verdict_refresh(struct classifier *classifier, struct stream *stream)
+{
+    const struct plan_publication *plan = classifier->plan;
+    uint64_t jobs = classifier->jobs, new = 0;
+
+    for (unsigned slot = 0; slot < KFL_SLOT_MAX; slot++)
+        if (plan->slot_epoch[slot] > stream->plan_epoch)
+            new |= UINT64_C(1) << slot;
+    stream->plan_epoch = plan->epoch;
+    stream->matched &= jobs & ~new;
+    stream->open = (stream->open & jobs) | (new &jobs);
+    if (stream->open)
+        verdict_stream(classifier, stream, false);
+    else
+        settle(classifier, stream);
+}
+
+void verdict_stream(struct classifier *classifier, struct stream *stream, bool ended)
+{
+    struct kfl_stream view;
+    struct kfl_verdict verdict;
+
+    stream_view(classifier->streams, stream, ended, &view);
+    if (stream->flags & STREAM_ORIENTED)
+        stream->flags |= STREAM_ASKED_ORIENTED;
+    verdict =
+        kfl_plan_stream(classifier->plan->plan, classifier->config.number, &view, stream->open);
+    settle_by(classifier, stream, &verdict);
+    if (!ended && !stream->l7 && !(stream->flags & STREAM_L7_DONE) &&
+        need(classifier, stream, &view) && !(stream->key.ip_version & STREAM_KEY_NO_PORTS))
+        l7_open(classifier->l7, stream);
+}
+
+void verdict_entry(void *context, struct stream *stream, struct kfl_entry *entry)
+{
+    struct classifier *classifier = context;
+    uint64_t ask = stream->open;
+
+    if (!entry->response_open)
+        ask |= entry_slots(classifier, stream);
+    if (ask) {
+        uint64_t left = about_entry(classifier, stream, entry, ask);
+
+        if (left && !entry->response_open)
+            waiting_keep(classifier->waiting, stream, entry, left);
+    }
+    if (classifier->ending != stream)
+        settle(classifier, stream);
+}
+
+void verdict_protocol(void *context, struct stream *stream)
+{
+    struct classifier *classifier = context;
+
+    if (stream->open && classifier->ending != stream)
+        verdict_stream(classifier, stream, false);
+}
+
+void verdict_ended(void *context, struct stream *stream, enum stream_end why)
+{
+    struct classifier *classifier = context;
+    struct recorder *recorder = classifier->config.recorder;
+    uint32_t later = classifier->later;
+    struct kfl_entry entry;
+    struct kfl_stream view;
+    uint64_t ask, l4_ask;
+
+    classifier->later = 0; /* the packet at hand is of another stream */
+    if (classifier->plan && stream->plan_epoch != classifier->plan->epoch)
+        verdict_refresh(classifier, stream);
+    classifier->ending = stream;
+    l4_ask = stream->matched & ~entry_slots(classifier, stream);
+    close_l7(classifier, stream, why);
+    if (!stream->entries_seen)
+        l4_ask = stream->open | stream->matched;
+    about_l4_entry(classifier, stream, l4_ask);
+    while (waiting_next(classifier->waiting, stream, &entry, &ask))
+        about_entry(classifier, stream, &entry, ask & (stream->open | stream->matched));
+    if (stream->open) /* of a job that came after the stream's entries */
+        verdict_stream(classifier, stream, true);
+    stream->open = 0;
+    past_finish(&classifier->past, stream, classifier->now_ns);
+    if (stream->n_held)
+        past_discard(&classifier->past, stream);
+    stream_view(classifier->streams, stream, true, &view);
+    recorder->ops->ended(recorder, stream->matched, stream, &view);
+    classifier->ending = NULL;
+    classifier->later = later;
+}
+
+/* These jobs want the stream: its past goes to them, and all that comes. */
+static void matched(struct classifier *classifier, struct stream *stream, uint64_t slots)
+{
+    if (!slots)
+        return;
+    if (!stream->matched)
+        counter_add(&classifier->counters, COUNTER_streams_matched, 1);
+    stream->open &= ~slots;
+    stream->matched |= slots;
+    past_match(&classifier->past, stream, slots, classifier->later, classifier->now_ns);
+}
+
+static void settle_by(struct classifier *classifier, struct stream *stream,
+                      const struct kfl_verdict *verdict)
+{
+    matched(classifier, stream, verdict->matched & stream->open);
+    if (verdict->out)
+        stream->open &= ~verdict->out | waiting_ask(classifier->waiting, stream);
+    settle(classifier, stream);
+}
+
+/* Lets go of what no job needs any more. */
+static void settle(struct classifier *classifier, struct stream *stream)
+{
+    if (stream->open)
+        return;
+    if (stream->l7 && !(stream->matched && entry_slots(classifier, stream))) {
+        l7_drop(classifier->l7, stream);
+        if (stream->l4 == KFL_L4_TCP)
+            tcp_drop(classifier->tcp, stream);
+    }
+    if (!stream->matched) {
+        waiting_drop(classifier->waiting, stream);
+        past_discard(&classifier->past, stream);
+    }
+}
+
+/* The jobs for which the stream has to be dissected. */
+static uint64_t need(struct classifier *classifier, struct stream *stream,
+                     const struct kfl_stream *view)
+{
+    uint64_t slots = stream->matched & classifier->config.recorder->wants_entries;
+
+    if (stream->open)
+        slots |= kfl_plan_needs_entries(classifier->plan->plan, view, stream->open);
+    return slots;
+}
+
+/* The jobs that recorded the stream and hear of its entries: those that could not do without
+ * entries when it began, and those that want all. */
+static uint64_t entry_slots(struct classifier *classifier, const struct stream *stream)
+{
+    uint64_t all = stream->matched & classifier->config.recorder->wants_entries;
+    uint64_t rest = stream->matched & ~all;
+    struct kfl_stream view;
+
+    if (!rest)
+        return all;
+    stream_view(classifier->streams, stream, false, &view);
+    view.protos = kfl_protos_of_l4(stream->l4);
+    view.l7 = 0;
+    view.detection = KFL_DETECTION_OPEN;
+    memset(view.packets, 0, sizeof(view.packets));
+    memset(view.bytes, 0, sizeof(view.bytes));
+    return all | kfl_plan_needs_entries(classifier->plan->plan, &view, rest);
+}
+
+/* -> the jobs for which it is not settled: they wait for the stream's end. */
+static uint64_t about_entry(struct classifier *classifier, struct stream *stream,
+                            struct kfl_entry *entry, uint64_t ask)
+{
+    struct recorder *recorder = classifier->config.recorder;
+    struct kfl_verdict verdict;
+    struct kfl_stream view;
+
+    if (!ask)
+        return 0;
+    stream_view(classifier->streams, stream, classifier->ending == stream, &view);
+    entry->stream = &view;
+    verdict = kfl_plan_entry(classifier->plan->plan, classifier->config.number, entry, ask);
+    matched(classifier, stream, verdict.matched & stream->open);
+    if (verdict.matched && !entry->response_open) {
+        if (stream->matches < UINT16_MAX)
+            stream->matches++;
+        recorder->ops->entry(recorder, verdict.matched, stream, entry);
+    }
+    return ask & ~verdict.matched & ~verdict.out;
+}
+
+/* The one entry of a stream that has no other. */
+static void about_l4_entry(struct classifier *classifier, struct stream *stream, uint64_t ask)
+{
+    static const struct {
+        uint8_t l4, proto;
+    } protos[] = {
+        {KFL_L4_TCP, KFL_PROTO_TCP},   {KFL_L4_UDP, KFL_PROTO_UDP},  {KFL_L4_SCTP, KFL_PROTO_SCTP},
+        {KFL_L4_ICMP, KFL_PROTO_ICMP}, {KFL_L4_OTHER, KFL_PROTO_IP},
+    };
+    const char *error = stream_connection_error(stream);
+    struct kfl_entry entry = {
+        .proto = KFL_PROTO_IP,
+        .error = error ? KFL_ERROR_CONNECTION : KFL_ERROR_NONE,
+        .error_msg = error ? error : "",
+    };
+
+    for (unsigned i = 0; i < sizeof(protos) / sizeof(protos[0]); i++)
+        if (protos[i].l4 == stream->l4)
+            entry.proto = protos[i].proto;
+    entry.version = kfl_proto_info[entry.proto].version;
+    about_entry(classifier, stream, &entry, ask);
+}
+
+/* What was on its way becomes entries. */
+static void close_l7(struct classifier *classifier, struct stream *stream, enum stream_end why)
+{
+    static const enum l7_end end[] = {
+        [STREAM_END_CLOSE] = L7_END_CLOSE,
+        [STREAM_END_RESET] = L7_END_RESET,
+        [STREAM_END_IDLE] = L7_END_IDLE,
+        [STREAM_END_STOP] = L7_END_STOP,
+    };
+
+    if (!stream->l7)
+        return;
+    if (stream->l4 == KFL_L4_TCP)
+        tcp_end(classifier->tcp, stream);
+    if (stream->l7)
+        l7_close(classifier->l7, stream, end[why]);
+}
