@@ -49,10 +49,8 @@ void l7_context_free(struct l7_context *context)
     free(context);
 }
 
-void l7_context_plan(struct l7_context *context, const struct kfl_plan *plan)
+void l7_context_demand(struct l7_context *context, const struct kfl_demand *demand)
 {
-    const struct kfl_demand *demand = kfl_plan_demand(plan);
-
     context->demand = demand;
     fact_tape_init(&context->tape, context->tape_buffer, POOL_OBJECT_MAX, demand);
     for (unsigned p = 0; p < KFL_PROTO_COUNT; p++) {

@@ -190,7 +190,12 @@ struct l7_context; /* one per classifier: pools, tape, counters */
 int l7_context_create(const struct l7_config *config, const struct l7_sink *sink,
                       struct l7_context **ret_context);
 void l7_context_free(struct l7_context *context);
-void l7_context_plan(struct l7_context *context, const struct kfl_plan *plan); /* demand from now */
+/* What dissectors extract from now on; it must outlive the next call of this. */
+void l7_context_demand(struct l7_context *context, const struct kfl_demand *demand);
+static inline void l7_context_plan(struct l7_context *context, const struct kfl_plan *plan)
+{
+    l7_context_demand(context, kfl_plan_demand(plan));
+}
 const struct l7_counters *l7_context_counters(const struct l7_context *context);
 
 /* Gives the stream an l7 (stream->l7) and the protocols of its L4 (stream->protos).

@@ -65,6 +65,7 @@ static size_t parse_bytes(struct l7 *l7, enum kfl_side number, const uint8_t *da
 
     while (again || (size > total && size - total >= side->need)) {
         size_t used, skipped;
+        bool skip_ended = again;
 
         again = false;
         side->need = 0;
@@ -80,7 +81,7 @@ static size_t parse_bytes(struct l7 *l7, enum kfl_side number, const uint8_t *da
             again = !side->skip;
         }
         marks_use(side, used + skipped);
-        if (l7->ending != RUNNING || l7->dropped || !(used + skipped))
+        if (l7->ending != RUNNING || l7->dropped || !(used + skipped || skip_ended))
             break;
     }
     return total;
@@ -252,9 +253,9 @@ static bool proxy_header(struct l7 *l7)
     struct side *side = &l7->side[KFL_CLIENT];
     size_t n, size = side->size;
 
-    if (l7->proxy_seen || l7->stream->l4 != KFL_L4_TCP || size < 6)
+    if (l7->proxy_seen || l7->stream->l4 != KFL_L4_TCP || !size)
         return true;
-    if (!memcmp(side->buffer, "PROXY ", 6)) {
+    if (!memcmp(side->buffer, "PROXY ", size < 6 ? size : 6)) {
         const uint8_t *end = memchr(side->buffer, '\n', size < 107 ? size : 107);
 
         if (!end)

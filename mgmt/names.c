@@ -270,7 +270,7 @@ const struct names *names_published(const struct names_board *board)
     return atomic_load(&board->current);
 }
 
-bool names_lookup(void *context, const uint8_t addr[static 16], const char **ret_name,
+bool names_lookup(void *context, const uint8_t addr[16], uint64_t ts_ns, const char **ret_name,
                   const char **ret_namespace)
 {
     struct names_board *board = context;

@@ -82,8 +82,9 @@ void names_board_free(struct names_board *board); /* with the table on it */
 /* Takes the table over; the one before is freed as soon as no lookup is in it. */
 void names_publish(struct names_board *board, struct names *names);
 const struct names *names_published(const struct names_board *board); /* publishing thread */
-/* context: a board. Signature of the data plane's callback. */
-bool names_lookup(void *context, const uint8_t addr[static 16], const char **ret_name,
+/* The stream table's struct stream_name_source; context: a board. ts_ns: time of the packet that
+ * asks (files know no times). */
+bool names_lookup(void *context, const uint8_t addr[16], uint64_t ts_ns, const char **ret_name,
                   const char **ret_namespace);
 
 #endif

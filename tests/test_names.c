@@ -252,7 +252,7 @@ static void *look_up(void *context)
     while (!atomic_load(&churn->stop)) {
         const char *name = "", *namespace = "";
 
-        if (!names_lookup(churn->board, addr, &name, &namespace) || name[0] != 'a')
+        if (!names_lookup(churn->board, addr, 0, &name, &namespace) || name[0] != 'a')
             atomic_fetch_add(&churn->wrong, 1);
     }
     return NULL;
