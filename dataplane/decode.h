@@ -2,7 +2,8 @@
  *
  * Link layer, VLAN tags, tunnels to a bounded depth, IP with options and extension headers, L4
  * header: fills the second part of struct packet. Reads nothing beyond caplen, allocates nothing,
- * keeps nothing. Any thread. Sources: IEEE 802.1Q, RFC 791, 8200, 9293, 768, 9260, pcap link types. */
+ * keeps nothing. Any thread. Sources: IEEE 802.1Q, RFC 791, 8200, 9293, 768, 9260, pcap link types.
+ */
 #ifndef DATAPLANE_DECODE_H
 #define DATAPLANE_DECODE_H
 
