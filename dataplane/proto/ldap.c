@@ -178,7 +178,7 @@ static bool is_request(uint8_t operation)
 static enum l7_probe read_head(const uint8_t *data, size_t size, struct head *ret)
 {
     struct cursor c = cursor_of(data, size), id;
-    uint64_t length, content = 0;
+    uint64_t length = 0, content = 0;
     uint8_t tag;
 
     if (!size)
