@@ -18,8 +18,8 @@
 
 struct ring {
     uint8_t *slots;
-    uint32_t mask;      /* number of elements - 1, a power of two less one */
-    uint32_t slot_size; /* bytes of an element */
+    uint32_t mask;                      /* number of elements - 1, a power of two less one */
+    uint32_t slot_size;                 /* bytes of an element */
     _Alignas(64) _Atomic uint32_t head; /* published by the producer */
     uint32_t head_next;                 /* producer's own */
     uint32_t tail_seen;                 /* producer's copy of tail */
@@ -78,8 +78,10 @@ static inline void ring_pop(struct ring *ring, uint32_t n)
 /* Any thread, for statistics: elements in it, about. */
 static inline uint32_t ring_fill(struct ring *ring)
 {
-    return atomic_load_explicit(&ring->head, memory_order_relaxed) -
-           atomic_load_explicit(&ring->tail, memory_order_relaxed);
+    uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+    uint32_t n = head - atomic_load_explicit(&ring->tail, memory_order_relaxed);
+
+    return n <= ring->mask + 1 ? n : 0; /* more was taken meanwhile than there was */
 }
 
 #endif

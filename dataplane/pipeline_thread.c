@@ -1,0 +1,173 @@
+/* pipeline_thread.c - threads around steps: pinned, named, asleep when there is nothing to do. */
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "pipeline_private.h"
+
+enum {
+    SPINS = 200,         /* idle turns before sleeping at all */
+    SLEEP_US_MIN = 50,   /* the first sleep; each next one is longer ... */
+    SLEEP_US_MAX = 1000, /* ... up to this: the NIC's queue holds what comes meanwhile */
+    POLL_MS = 10,        /* asleep on descriptors: timers and flushes have to be looked after */
+    N_POLL = SOURCE_QUEUE_MAX * 4,
+};
+
+static void *run(void *argument);
+static bool finished(const struct thread *thread);
+static void idle(const struct thread *thread, unsigned n_idle);
+static bool wait_for_packets(const struct rx *rx);
+static void spawn(struct pipeline *pipeline, const char *name, unsigned number,
+                  unsigned (*step)(void *), void *role);
+
+int pipeline_threads_start(struct pipeline *pipeline)
+{
+    unsigned n_roles = pipeline->n_rx + pipeline->config.n_classifiers + 1;
+
+    pipeline->threads = calloc(n_roles, sizeof(*pipeline->threads));
+    if (!pipeline->threads)
+        return -ENOMEM;
+    for (unsigned i = 0; i < pipeline->config.n_rx; i++)
+        spawn(pipeline, "td-rx", i, pipeline_rx_step, &pipeline->rx[i]);
+    if (!pipeline->config.n_rx)
+        spawn(pipeline, "td-rxcls", 0, pipeline_combined_step, pipeline);
+    else
+        for (unsigned i = 0; i < pipeline->config.n_classifiers; i++)
+            spawn(pipeline, "td-cls", i, pipeline_worker_step, &pipeline->workers[i]);
+    if (pipeline->config.writer_step)
+        spawn(pipeline, "td-writer", 0, pipeline_writer_step, pipeline);
+    for (unsigned i = 0; i < pipeline->n_threads; i++) {
+        struct thread *thread = &pipeline->threads[i];
+        int err = pthread_create(&thread->id, NULL, run, thread);
+
+        if (err) {
+            pipeline_stop(pipeline);
+            pipeline_threads_join(pipeline);
+            return -err;
+        }
+        thread->started = true;
+    }
+    return 0;
+}
+
+void pipeline_threads_join(struct pipeline *pipeline)
+{
+    bool writer = pipeline->config.writer_step && pipeline->n_threads;
+    unsigned n = pipeline->n_threads - (writer ? 1 : 0);
+
+    for (unsigned i = 0; i < n; i++)
+        if (pipeline->threads[i].started)
+            pthread_join(pipeline->threads[i].id, NULL);
+    atomic_store_explicit(&pipeline->writer_end, true, memory_order_release);
+    if (writer && pipeline->threads[n].started)
+        pthread_join(pipeline->threads[n].id, NULL);
+    free(pipeline->threads);
+    pipeline->threads = NULL;
+    pipeline->n_threads = 0;
+}
+
+static void spawn(struct pipeline *pipeline, const char *name, unsigned number,
+                  unsigned (*step)(void *), void *role)
+{
+    const struct pipeline_config *config = &pipeline->config;
+    unsigned place = pipeline->n_threads++;
+    struct thread *thread = &pipeline->threads[place];
+
+    *thread = (struct thread){
+        .step = step,
+        .role = role,
+        .pipeline = pipeline,
+        .core = config->cores && place < config->n_cores ? config->cores[place] : -1,
+    };
+    snprintf(thread->name, sizeof(thread->name), "%s%u", name, number % 1000);
+}
+
+static void *run(void *argument)
+{
+    struct thread *thread = argument;
+    bool busy = thread->pipeline->config.busy && thread->step != pipeline_writer_step;
+    unsigned n_idle = 0;
+
+    pthread_setname_np(pthread_self(), thread->name);
+    if (thread->core >= 0) {
+        cpu_set_t set;
+
+        CPU_ZERO(&set);
+        CPU_SET((size_t)thread->core, &set);
+        pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+    }
+    for (;;) {
+        bool last = finished(thread); /* asked first: then this turn finds nothing left behind */
+
+        if (thread->step(thread->role)) {
+            n_idle = 0;
+            continue;
+        }
+        if (last)
+            return NULL;
+        if (!busy && ++n_idle > SPINS)
+            idle(thread, n_idle - SPINS);
+        else
+            __builtin_ia32_pause();
+    }
+}
+
+static bool finished(const struct thread *thread)
+{
+    const struct pipeline *pipeline = thread->pipeline;
+
+    if (thread->step == pipeline_writer_step)
+        return atomic_load_explicit(&pipeline->writer_end, memory_order_acquire);
+    if (thread->step != pipeline_rx_step)
+        return pipeline->config.n_rx
+                   ? atomic_load_explicit(&((struct worker *)thread->role)->done,
+                                          memory_order_acquire)
+                   : atomic_load_explicit(&pipeline->workers[0].done, memory_order_acquire);
+    for (unsigned i = 0; i < pipeline->config.n_classifiers; i++) /* all packets are back */
+        if (!atomic_load_explicit(&pipeline->workers[i].done, memory_order_acquire))
+            return false;
+    return true;
+}
+
+static void idle(const struct thread *thread, unsigned n_idle)
+{
+    unsigned us = SLEEP_US_MIN * n_idle;
+    struct timespec time = {0};
+
+    if (thread->step == pipeline_rx_step && wait_for_packets(thread->role))
+        return;
+    if (thread->step == pipeline_combined_step && wait_for_packets(&thread->pipeline->rx[0]))
+        return;
+    time.tv_nsec = (us < SLEEP_US_MAX ? us : SLEEP_US_MAX) * 1000L;
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
+}
+
+/* Sleeps until a source has something. -> false: they have no descriptors, or packets are on their
+ * way back, which need looking after soon. */
+static bool wait_for_packets(const struct rx *rx)
+{
+    struct pollfd fds[N_POLL];
+    unsigned n = 0;
+
+    for (unsigned i = 0; rx->lanes && i < rx->pipeline->config.n_classifiers; i++)
+        if (ring_fill(&rx->lanes[i].forward) || ring_fill(&rx->lanes[i].back))
+            return false;
+    for (unsigned i = 0; i < rx->n_units; i++) {
+        const struct unit *unit = rx->units[i];
+        int fd;
+
+        if (atomic_load_explicit(&unit->ended, memory_order_relaxed))
+            continue;
+        fd = source_base(unit->source)->ops->fd(unit->source, unit->queue);
+        if (fd < 0 || n == N_POLL)
+            return false;
+        fds[n++] = (struct pollfd){.fd = fd, .events = POLLIN};
+    }
+    if (!n)
+        return false;
+    poll(fds, n, POLL_MS);
+    return true;
+}
