@@ -5,11 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern const struct source_ops source_file_ops;
+extern const struct source_ops source_file_ops, source_af_xdp_ops;
 
 /* All sources there are. */
 static const struct source_ops *const table[] = {
     &source_file_ops,
+    &source_af_xdp_ops,
 };
 
 enum { N_SOURCES = sizeof(table) / sizeof(table[0]) };
