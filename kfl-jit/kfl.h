@@ -43,7 +43,8 @@ struct kfl_value {
 };
 
 /* RFC 8259 as the language reads it: ints that do not fit are floats, the last of two members
- * with one name counts. Null, with *reterr_ a constant text, when it is no JSON or too large. */
+ * with one name counts. Null, with *reterr_ a constant text, when it is no JSON or too large.
+ * Strings without escapes point into text, which must hold still as long as the value is used. */
 struct kfl_value *kfl_json_parse(struct kfl_arena *arena, const char *text, size_t size,
                                  const char **reterr_what);
 /* One line of JSON. -> bytes written without the final 0, or -ENOSPC. */
