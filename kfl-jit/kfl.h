@@ -83,6 +83,10 @@ int kfl_statement_check_job(const struct kfl_statement *statement, struct kfl_me
 bool kfl_statement_eval(const struct kfl_statement *statement, struct kfl_value *record,
                         struct kfl_arena *arena, bool *ret_changed, bool *ret_exhausted);
 
+/* One line of `tapedeck kfl eval`: {"query": text, "record": JSON} is answered with a line
+ * {"truth", "error", "limit", "record"}, terminated, in the arena. Null: not even that fits. */
+const char *kfl_answer(struct kfl_arena *arena, const char *line, size_t size, int64_t now_ms);
+
 /* The statement with its grouping in parentheses and macros replaced. malloc'ed, null terminated. */
 char *kfl_statement_show(const struct kfl_statement *statement);
 
