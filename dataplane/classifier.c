@@ -47,6 +47,7 @@ int classifier_create(const struct classifier_config *config, struct classifier 
         return err;
     }
     past_init(&classifier->past, classifier->lookback, config->recorder, &classifier->counters);
+    config->recorder->streams = classifier->streams;
     *ret_classifier = classifier;
     return 0;
 }

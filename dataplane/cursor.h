@@ -58,7 +58,7 @@ static inline uint16_t cursor_u16(struct cursor *c)
 {
     const uint8_t *b = cursor_bytes(c, 2);
 
-    return b ? (uint16_t)(b[0] << 8 | b[1]) : 0;
+    return (uint16_t)(b ? b[0] << 8 | b[1] : 0);
 }
 
 static inline uint32_t cursor_u24(struct cursor *c)

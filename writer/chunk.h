@@ -24,7 +24,7 @@
 #include "../dataplane/stream.h"
 
 enum { CHUNK_ALIGN = 4096, CHUNK_SIZE_DEFAULT = 256 << 10, CHUNK_SIZE_MIN = 64 << 10 };
-enum { CHUNK_INTERFACE_MAX = 8 }; /* distinct interfaces in one chunk; a ninth begins another */
+enum { CHUNK_INTERFACE_MAX = 64 }; /* distinct interfaces in one chunk */
 
 enum chunk_kind { CHUNK_PACKETS, CHUNK_ENTRIES };
 
@@ -36,8 +36,9 @@ struct chunk_interface {
 };
 
 struct chunk {
-    uint8_t *data; /* aligned to CHUNK_ALIGN */
-    uint32_t size; /* capacity */
+    struct chunk *next; /* for who owns it */
+    uint8_t *data;      /* aligned to CHUNK_ALIGN */
+    uint32_t size;      /* capacity */
     uint32_t used;
     uint16_t number;            /* in the pool; also the registered buffer's index */
     uint16_t classifier;        /* whose free ring it goes back to */
@@ -48,8 +49,9 @@ struct chunk {
     uint32_t n_packets;         /* of CHUNK_ENTRIES: entries */
     uint64_t packet_bytes;      /* original lengths */
     uint64_t first_ns, last_ns; /* packet times */
-    uint64_t opened_ns;         /* when its first block came, for flush_ms */
-    uint32_t directory;         /* offset of the padding block's body */
+    uint64_t opened_ns;         /* when the first turn saw it, for flush_ms; 0: not yet */
+    uint32_t directory;         /* offset of the padding block's body ... */
+    uint32_t directory_size;    /* ... and its bytes, without the zeros behind it */
     uint32_t n_counts;
     struct chunk_interface counts[CHUNK_INTERFACE_MAX];
 };
@@ -134,6 +136,18 @@ unsigned chunk_classifiers(const struct chunk_pool *pool);
 uint32_t chunk_size(const struct chunk_pool *pool);
 /* Any thread: chunks that wait for the writer, or lie with it. */
 unsigned chunk_busy(struct chunk_pool *pool);
+/* Closes what is in `data` up to `used` with the padding block that holds the directory. There must
+ * be room: chunk_closing_size(). `directory` is complete but for magic, size and offset. */
+void chunk_close(struct chunk *chunk, const struct chunk_directory *directory,
+                 const struct chunk_stream *streams, const struct chunk_run *runs,
+                 const char *text);
+static inline uint32_t chunk_directory_size(uint64_t n_streams, uint64_t n_runs, uint64_t text_size)
+{
+    return (uint32_t)(sizeof(struct chunk_directory) + n_streams * sizeof(struct chunk_stream) +
+                      n_runs * sizeof(struct chunk_run) + ((text_size + 7) & ~UINT64_C(7)));
+}
+
+struct chunk *chunk_at(const struct chunk_pool *pool, unsigned number);
 /* The mapping, to be registered. */
 void *chunk_memory(const struct chunk_pool *pool, uint64_t *ret_size);
 

@@ -90,6 +90,7 @@ struct writer_counters {
     uint64_t packet_bytes; /* original lengths */
     uint64_t streams;
     uint64_t entries;
+    uint64_t entries_lost;  /* matched, but no chunk was free for them */
     uint64_t head_missing;  /* packets overwritten in the lookback before their stream matched */
     uint64_t cut;           /* packets left out by the job's cutoff */
     uint64_t written;       /* packets on disk */
@@ -113,8 +114,6 @@ struct chunk_pool *writer_pool(struct writer *writer);
 unsigned writer_step(struct writer *writer, uint64_t now_ns);
 /* The writer's thread, when idle: sleeps until a write is done, at most this long. */
 void writer_wait(struct writer *writer, uint64_t timeout_ns);
-/* Any thread: is anything queued or in flight? */
-bool writer_busy(struct writer *writer);
 
 /* mgmt. -> 0 and the run, or -errno with a message that names the thing and the way out. */
 int writer_attach(struct writer *writer, const struct writer_job *job, uint32_t *ret_run,

@@ -1,0 +1,243 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../kfl-jit/ensure.h"
+#include "../writer/segment.h"
+#include "tap.h"
+#include "writer_lab.h"
+
+static void feed(struct lab *lab, unsigned slot, unsigned n_streams, unsigned n_packets)
+{
+    struct stream *streams = calloc(n_streams, sizeof(*streams));
+
+    for (unsigned i = 0; i < n_streams; i++)
+        streams[i] = lab_stream(i);
+    for (unsigned i = 0; i < n_packets; i++) {
+        lab->now_ns += 1000;
+        while (!lab_packet(lab, 0, slot, &streams[i % n_streams], lab->now_ns, 70 + i * 37 % 1400))
+            lab_settle(lab);
+        writer_step(lab->writer, lab->now_ns);
+    }
+    free(streams);
+}
+
+static void record_on(const char *parent)
+{
+    struct writer_counters counters;
+    struct lab lab;
+
+    lab_begin(&lab, parent, NULL);
+    lab_attach(&lab, 5, "plain", 0, false);
+    feed(&lab, 5, 20, 5000);
+    lab_detach(&lab, 5);
+    writer_counters(lab.writer, 5, &counters);
+    CU_ASSERT_EQUAL(counters.written, counters.packets);
+    CU_ASSERT_EQUAL(counters.segments, 1);
+    CU_ASSERT_EQUAL(lab.events[WRITER_EVENT_SEGMENT], 1);
+    CU_ASSERT_EQUAL(lab.last[WRITER_EVENT_SEGMENT].packets, counters.written);
+    CU_ASSERT_EQUAL(lab_packets(lab_segment(&lab, "plain", 0)), (long)counters.written);
+    CU_ASSERT_EQUAL((long)counters.bytes, lab_run("cat %s/* | wc -c", lab_path(&lab, "plain")));
+    CU_ASSERT_EQUAL(lab_run("stat -c %%a %s", lab_segment(&lab, "plain", 0)), 640);
+    CU_ASSERT_EQUAL(lab_run("stat -c %%a %s", lab_path(&lab, "plain")), 750);
+    lab_end(&lab);
+}
+
+static void a_recording_on_disk_is_read_by_tshark(void)
+{
+    record_on(NULL);
+}
+
+static void a_recording_without_o_direct_too(void)
+{
+    record_on("/dev/shm");
+}
+
+static void the_file_is_whole_after_every_write(void)
+{
+    struct lab lab;
+    struct stream stream = lab_stream(1);
+    long expected = 0;
+
+    lab_begin(&lab, NULL, NULL);
+    lab_attach(&lab, 0, "whole", 0, false);
+    for (unsigned i = 0; i < 12; i++) {
+        for (unsigned k = 0; k <= i * 5; k++)
+            expected += lab_packet(&lab, 0, 0, &stream, lab.now_ns++, 200 + k);
+        lab.recorder[0]->ops->flush(lab.recorder[0], lab.now_ns, true);
+        lab_settle(&lab);
+        CU_ASSERT_EQUAL(lab_packets(lab_segment(&lab, "whole", 0)), expected);
+    }
+    lab_detach(&lab, 0);
+    CU_ASSERT_EQUAL(lab_packets(lab_segment(&lab, "whole", 0)), expected);
+    lab_end(&lab);
+}
+
+static void segments_by_size_and_age(void)
+{
+    struct writer_config config = {.segment_size = 1 << 20,
+                                   .segment_age_ns = UINT64_C(60000000000)};
+    struct writer_counters counters;
+    struct lab lab;
+    long sum = 0;
+    unsigned n = 0;
+
+    lab_begin(&lab, NULL, &config);
+    lab_attach(&lab, 1, "many", 0, false);
+    feed(&lab, 1, 3, 4000); /* about 3 MB */
+    lab.recorder[0]->ops->flush(lab.recorder[0], lab.now_ns, true);
+    lab_settle(&lab);
+    lab.now_ns += UINT64_C(60000000000);
+    lab_settle(&lab);
+    feed(&lab, 1, 3, 10);
+    lab_detach(&lab, 1);
+    writer_counters(lab.writer, 1, &counters);
+    CU_ASSERT_EQUAL(counters.segments, lab.events[WRITER_EVENT_SEGMENT]);
+    for (; *lab_segment(&lab, "many", n); n++) {
+        sum += lab_packets(lab_segment(&lab, "many", n));
+        CU_ASSERT(lab_run("stat -c %%s %s", lab_segment(&lab, "many", n)) <= (1 << 20) + 8192);
+    }
+    CU_ASSERT(n >= 5);
+    CU_ASSERT_EQUAL(n, counters.segments);
+    CU_ASSERT_EQUAL(sum, (long)counters.written);
+    CU_ASSERT_EQUAL(sum, 4010);
+    lab_end(&lab);
+}
+
+static void a_second_run_goes_on_numbering(void)
+{
+    struct lab lab;
+
+    lab_begin(&lab, NULL, NULL);
+    for (unsigned i = 0; i < 3; i++) {
+        lab_attach(&lab, 2, "again", 0, false);
+        CU_ASSERT_EQUAL(lab.run[2], i + 1);
+        feed(&lab, 2, 1, 10);
+        lab_detach(&lab, 2);
+    }
+    CU_ASSERT_PTR_NOT_NULL(strstr(lab_segment(&lab, "again", 2), "-000003.pcapng"));
+    lab_end(&lab);
+}
+
+static void a_quota_stops_the_recording(void)
+{
+    const uint64_t quota = 1 << 20;
+    struct writer_counters counters;
+    struct lab lab;
+
+    lab_begin(&lab, NULL, NULL);
+    lab_attach(&lab, 0, "stop", quota, false);
+    feed(&lab, 0, 3, 4000);
+    lab_settle(&lab);
+    CU_ASSERT_EQUAL(lab.events[WRITER_EVENT_QUOTA], 1);
+    lab_detach(&lab, 0);
+    writer_counters(lab.writer, 0, &counters);
+    CU_ASSERT(counters.drop_quota > 0);
+    CU_ASSERT_EQUAL(counters.written + counters.drop_quota, counters.packets);
+    CU_ASSERT(counters.bytes <= quota && counters.bytes > quota * 9 / 10);
+    CU_ASSERT_EQUAL((long)counters.bytes, lab_run("cat %s/* | wc -c", lab_path(&lab, "stop")));
+    CU_ASSERT_EQUAL(lab_packets(lab_segment(&lab, "stop", 0)), (long)counters.written);
+    lab_end(&lab);
+}
+
+static void a_rotating_quota_keeps_the_newest(void)
+{
+    const uint64_t quota = 8 << 20;
+    struct writer_counters counters;
+    struct lab lab;
+    long sum = 0;
+
+    lab_begin(&lab, NULL, NULL);
+    lab_attach(&lab, 0, "rotate", quota, true);
+    feed(&lab, 0, 3, 20000); /* about 16 MB */
+    lab_detach(&lab, 0);
+    writer_counters(lab.writer, 0, &counters);
+    CU_ASSERT_EQUAL(lab.events[WRITER_EVENT_QUOTA], 0);
+    CU_ASSERT(lab.events[WRITER_EVENT_ROTATED] > 4);
+    CU_ASSERT_EQUAL(counters.written, counters.packets);
+    CU_ASSERT(counters.bytes <= quota && counters.bytes > quota * 3 / 4);
+    CU_ASSERT_EQUAL((long)counters.bytes, lab_run("cat %s/* | wc -c", lab_path(&lab, "rotate")));
+    for (unsigned n = 0; *lab_segment(&lab, "rotate", n); n++)
+        sum += lab_packets(lab_segment(&lab, "rotate", n));
+    CU_ASSERT_EQUAL(sum + (long)counters.rotated, (long)counters.written);
+    lab_end(&lab);
+}
+
+static void a_folder_that_vanishes_fails_one_job(void)
+{
+    struct writer_config config = {.segment_size = 1 << 20};
+    struct writer_counters counters;
+    struct lab lab;
+
+    lab_begin(&lab, NULL, &config);
+    lab_attach(&lab, 0, "gone", 0, false);
+    lab_attach(&lab, 1, "stays", 0, false);
+    feed(&lab, 0, 3, 100);
+    lab_settle(&lab);
+    lab_run("rm -rf %s", lab_path(&lab, "gone"));
+    feed(&lab, 0, 3, 4000);
+    feed(&lab, 1, 3, 4000);
+    lab_settle(&lab);
+    CU_ASSERT_EQUAL(lab.events[WRITER_EVENT_FAILED], 1);
+    CU_ASSERT_EQUAL(lab.last[WRITER_EVENT_FAILED].slot, 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(lab.last[WRITER_EVENT_FAILED].text, "No such file"));
+    lab_detach(&lab, 0);
+    lab_detach(&lab, 1);
+    writer_counters(lab.writer, 0, &counters);
+    CU_ASSERT_EQUAL(counters.written + counters.drop_failed, counters.packets);
+    CU_ASSERT(counters.drop_failed > 0);
+    writer_counters(lab.writer, 1, &counters);
+    CU_ASSERT_EQUAL(counters.written, 4000);
+    lab_end(&lab);
+}
+
+static void each_sync_policy_writes_the_same(void)
+{
+    for (unsigned sync = WRITER_SYNC_CLOSE; sync <= WRITER_SYNC_CHUNK; sync++) {
+        struct writer_config config = {.sync = sync, .sync_interval_ns = 1000000};
+        struct lab lab;
+
+        lab_begin(&lab, NULL, &config);
+        lab_attach(&lab, 0, "sync", 0, false);
+        feed(&lab, 0, 3, 2000);
+        lab_detach(&lab, 0);
+        CU_ASSERT_EQUAL(lab_packets(lab_segment(&lab, "sync", 0)), 2000);
+        lab_end(&lab);
+    }
+}
+
+static void names_and_drops_are_in_the_file(void)
+{
+    struct lab lab;
+
+    lab_begin(&lab, NULL, NULL);
+    lab_attach(&lab, 0, "said", 0, false);
+    feed(&lab, 0, 3, 200);
+    lab_detach(&lab, 0);
+    CU_ASSERT_EQUAL(lab_run("tshark -2 -N nd -r %s -T fields -e ip.dst_host 2>/dev/null | "
+                            "grep -c server.lab",
+                            lab_segment(&lab, "said", 0)),
+                    200);
+    CU_ASSERT_EQUAL(lab_run("capinfos -I %s | grep -c 'tcp and dst.port == 80\\|lab0'",
+                            lab_segment(&lab, "said", 0)),
+                    2);
+    lab_end(&lab);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct tap_test tests[] = {
+        {"a recording on disk is read by tshark", a_recording_on_disk_is_read_by_tshark},
+        {"a recording without O_DIRECT, too", a_recording_without_o_direct_too},
+        {"the file is whole after every write", the_file_is_whole_after_every_write},
+        {"segments by size and age", segments_by_size_and_age},
+        {"a second run goes on numbering", a_second_run_goes_on_numbering},
+        {"a quota stops the recording", a_quota_stops_the_recording},
+        {"a rotating quota keeps the newest", a_rotating_quota_keeps_the_newest},
+        {"a folder that vanishes fails one job", a_folder_that_vanishes_fails_one_job},
+        {"each sync policy writes the same", each_sync_policy_writes_the_same},
+        {"names and interfaces are in the file", names_and_drops_are_in_the_file},
+        {0},
+    };
+    return tap_main(argc, argv, "writer", tests);
+}

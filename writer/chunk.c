@@ -1,0 +1,249 @@
+#include "chunk.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "../dataplane/pcapng_block.h"
+#include "../kfl-jit/ensure.h"
+#include "../kfl-jit/plan.h"
+
+/* Numbers of chunks travel through the rings. */
+struct lane {
+    struct ring free, full;
+};
+
+struct chunk_pool {
+    unsigned n_classifiers;
+    unsigned n_chunks;
+    uint32_t chunk_size;
+    uint8_t *memory;
+    uint64_t memory_size;
+    struct chunk *chunks;
+    struct lane *lanes; /* of each classifier, and the writer's own */
+    struct chunk_counters (*counters)[KFL_SLOT_MAX];
+    struct chunk_slot slots[KFL_SLOT_MAX];
+};
+
+static int map_memory(struct chunk_pool *pool);
+static int lane_init(struct chunk_pool *pool, unsigned lane, unsigned first, unsigned n);
+
+int chunk_pool_create(unsigned n_classifiers, unsigned n_chunks_each, unsigned n_writer,
+                      uint32_t chunk_size, struct chunk_pool **ret_pool)
+{
+    struct chunk_pool *pool;
+    int error = -ENOMEM;
+
+    if (chunk_size < CHUNK_SIZE_MIN || chunk_size % CHUNK_ALIGN || !n_chunks_each || !n_writer ||
+        (uint64_t)n_classifiers * n_chunks_each + n_writer > UINT16_MAX)
+        return -EINVAL;
+    pool = calloc(1, sizeof(*pool));
+    if (!pool)
+        return -ENOMEM;
+    pool->n_classifiers = n_classifiers;
+    pool->n_chunks = n_classifiers * n_chunks_each + n_writer;
+    pool->chunk_size = chunk_size;
+    pool->chunks = calloc(pool->n_chunks, sizeof(*pool->chunks));
+    pool->lanes = calloc(n_classifiers + 1, sizeof(*pool->lanes));
+    pool->counters = aligned_alloc(64, (n_classifiers + 1) * sizeof(*pool->counters));
+    if (!pool->chunks || !pool->lanes || !pool->counters)
+        goto fail;
+    memset(pool->counters, 0, (n_classifiers + 1) * sizeof(*pool->counters));
+    error = map_memory(pool);
+    for (unsigned i = 0; !error && i <= n_classifiers; i++)
+        error = lane_init(pool, i, i * n_chunks_each, i < n_classifiers ? n_chunks_each : n_writer);
+    if (error)
+        goto fail;
+    *ret_pool = pool;
+    return 0;
+fail:
+    chunk_pool_free(pool);
+    return error;
+}
+
+void chunk_pool_free(struct chunk_pool *pool)
+{
+    if (!pool)
+        return;
+    for (unsigned i = 0; pool->lanes && i <= pool->n_classifiers; i++) {
+        ring_done(&pool->lanes[i].free);
+        ring_done(&pool->lanes[i].full);
+    }
+    if (pool->memory)
+        munmap(pool->memory, pool->memory_size);
+    free(pool->counters);
+    free(pool->lanes);
+    free(pool->chunks);
+    free(pool);
+}
+
+static struct chunk *pop(struct chunk_pool *pool, struct ring *ring)
+{
+    uint32_t first;
+    struct chunk *chunk;
+
+    if (!ring_peek(ring, 1, &first))
+        return NULL;
+    chunk = &pool->chunks[*(uint16_t *)ring_at(ring, first)];
+    ring_pop(ring, 1);
+    return chunk;
+}
+
+/* Each ring of a lane has room for all chunks of the lane. */
+static void push(struct ring *ring, const struct chunk *chunk)
+{
+    uint32_t first;
+
+    ensure(ring_reserve(ring, 1, &first));
+    *(uint16_t *)ring_at(ring, first) = chunk->number;
+    ring_push(ring, 1);
+}
+
+struct chunk *chunk_take(struct chunk_pool *pool, unsigned classifier)
+{
+    struct chunk *chunk = pop(pool, &pool->lanes[classifier].free);
+
+    if (chunk) {
+        struct chunk fresh = {
+            .data = chunk->data,
+            .size = chunk->size,
+            .number = chunk->number,
+            .classifier = chunk->classifier,
+            .first_ns = UINT64_MAX,
+        };
+
+        *chunk = fresh;
+    }
+    return chunk;
+}
+
+void chunk_submit(struct chunk_pool *pool, struct chunk *chunk)
+{
+    push(&pool->lanes[chunk->classifier].full, chunk);
+}
+
+struct chunk *chunk_next(struct chunk_pool *pool, unsigned classifier)
+{
+    return pop(pool, &pool->lanes[classifier].full);
+}
+
+void chunk_give(struct chunk_pool *pool, struct chunk *chunk)
+{
+    push(&pool->lanes[chunk->classifier].free, chunk);
+}
+
+struct chunk_slot *chunk_slot(struct chunk_pool *pool, unsigned slot)
+{
+    ensure(slot < KFL_SLOT_MAX);
+    return &pool->slots[slot];
+}
+
+struct chunk_counters *chunk_counters(struct chunk_pool *pool, unsigned classifier, unsigned slot)
+{
+    ensure(classifier <= pool->n_classifiers && slot < KFL_SLOT_MAX);
+    return &pool->counters[classifier][slot];
+}
+
+unsigned chunk_classifiers(const struct chunk_pool *pool)
+{
+    return pool->n_classifiers;
+}
+
+uint32_t chunk_size(const struct chunk_pool *pool)
+{
+    return pool->chunk_size;
+}
+
+unsigned chunk_busy(struct chunk_pool *pool)
+{
+    unsigned free = 0;
+
+    for (unsigned i = 0; i <= pool->n_classifiers; i++)
+        free += ring_fill(&pool->lanes[i].free);
+    return pool->n_chunks - free;
+}
+
+void chunk_close(struct chunk *chunk, const struct chunk_directory *directory,
+                 const struct chunk_stream *streams, const struct chunk_run *runs, const char *text)
+{
+    uint32_t streams_size = directory->n_streams * (uint32_t)sizeof(*streams);
+    uint32_t runs_size = directory->n_runs * (uint32_t)sizeof(*runs);
+    uint32_t body =
+        chunk_directory_size(directory->n_streams, directory->n_runs, directory->text_size);
+    uint32_t end =
+        (chunk->used + PCAPNG_PADDING_MIN + body + CHUNK_ALIGN - 1) / CHUNK_ALIGN * CHUNK_ALIGN;
+    struct chunk_directory head = *directory;
+    uint8_t *at = chunk->data + chunk->used;
+
+    ensure(end <= chunk->size);
+    pcapng_padding_block(at, end - chunk->used, NULL, 0);
+    chunk->directory = chunk->used + 8;
+    chunk->directory_size = body;
+    chunk->used = end;
+    head.magic = CHUNK_DIRECTORY_MAGIC;
+    head.size = end;
+    head.offset = 0;
+    head.first_ns = chunk->n_packets ? chunk->first_ns : 0;
+    head.last_ns = chunk->last_ns;
+    at += 8;
+    memcpy(at, &head, sizeof(head));
+    at += sizeof(head);
+    if (streams_size)
+        memcpy(at, streams, streams_size);
+    if (runs_size)
+        memcpy(at + streams_size, runs, runs_size);
+    if (head.text_size)
+        memcpy(at + streams_size + runs_size, text, head.text_size);
+}
+
+struct chunk *chunk_at(const struct chunk_pool *pool, unsigned number)
+{
+    ensure(number < pool->n_chunks);
+    return &pool->chunks[number];
+}
+
+void *chunk_memory(const struct chunk_pool *pool, uint64_t *ret_size)
+{
+    *ret_size = pool->memory_size;
+    return pool->memory;
+}
+
+/* Huge pages where there are any: pinning a write's pages then costs little. */
+static int map_memory(struct chunk_pool *pool)
+{
+    const int protection = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    uint64_t huge = UINT64_C(2) << 20;
+    void *memory;
+
+    pool->memory_size = ((uint64_t)pool->n_chunks * pool->chunk_size + huge - 1) / huge * huge;
+    memory = mmap(NULL, pool->memory_size, protection, flags | MAP_HUGETLB, -1, 0);
+    if (memory == MAP_FAILED) {
+        memory = mmap(NULL, pool->memory_size, protection, flags, -1, 0);
+        if (memory == MAP_FAILED)
+            return -ENOMEM;
+        madvise(memory, pool->memory_size, MADV_HUGEPAGE);
+    }
+    pool->memory = memory;
+    return 0;
+}
+
+static int lane_init(struct chunk_pool *pool, unsigned lane, unsigned first, unsigned n)
+{
+    int error = ring_init(&pool->lanes[lane].free, n, sizeof(uint16_t));
+
+    if (!error)
+        error = ring_init(&pool->lanes[lane].full, n, sizeof(uint16_t));
+    if (error)
+        return error;
+    for (unsigned i = first; i < first + n; i++) {
+        struct chunk *chunk = &pool->chunks[i];
+
+        chunk->data = pool->memory + (size_t)i * pool->chunk_size;
+        chunk->size = pool->chunk_size;
+        chunk->number = (uint16_t)i;
+        chunk->classifier = (uint16_t)lane;
+        push(&pool->lanes[lane].free, chunk);
+    }
+    return 0;
+}
