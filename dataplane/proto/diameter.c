@@ -170,6 +170,8 @@ static enum l7_probe probe(const struct l7_probe_input *in, bool *ret_swap)
 {
     enum l7_probe answer = L7_PROBE_NO;
 
+    if (in->l4 == KFL_L4_SCTP) /* its dissector finds it in the chunks */
+        return L7_PROBE_NO;
     for (unsigned side = 0; side < 2; side++) {
         bool request = false;
         enum l7_probe found =
