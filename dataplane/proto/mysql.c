@@ -17,7 +17,7 @@ enum {
     HEADER = 4,
     SHOWN_MAX = 32 << 10, /* of a longer packet the beginning is read */
     NAME_SIZE = 64,
-    ROW_SHOWN = 16,       /* enough to tell a row from the end of the rows */
+    ROW_SHOWN = 16, /* enough to tell a row from the end of the rows */
     ATTRIBUTES_MAX = 64,
 };
 
@@ -55,17 +55,39 @@ enum command {
 };
 
 static const char *const command_names[] = {
-    "COM_SLEEP",        "COM_QUIT",           "COM_INIT_DB",
-    "COM_QUERY",        "COM_FIELD_LIST",     "COM_CREATE_DB",
-    "COM_DROP_DB",      "COM_REFRESH",        "COM_SHUTDOWN",
-    "COM_STATISTICS",   "COM_PROCESS_INFO",   "COM_CONNECT",
-    "COM_PROCESS_KILL", "COM_DEBUG",          "COM_PING",
-    "COM_TIME",         "COM_DELAYED_INSERT", "COM_CHANGE_USER",
-    "COM_BINLOG_DUMP",  "COM_TABLE_DUMP",     "COM_CONNECT_OUT",
-    "COM_REGISTER_SLAVE", "COM_STMT_PREPARE", "COM_STMT_EXECUTE",
-    "COM_STMT_SEND_LONG_DATA", "COM_STMT_CLOSE", "COM_STMT_RESET",
-    "COM_SET_OPTION",   "COM_STMT_FETCH",     "COM_DAEMON",
-    "COM_BINLOG_DUMP_GTID", "COM_RESET_CONNECTION", "COM_CLONE",
+    "COM_SLEEP",
+    "COM_QUIT",
+    "COM_INIT_DB",
+    "COM_QUERY",
+    "COM_FIELD_LIST",
+    "COM_CREATE_DB",
+    "COM_DROP_DB",
+    "COM_REFRESH",
+    "COM_SHUTDOWN",
+    "COM_STATISTICS",
+    "COM_PROCESS_INFO",
+    "COM_CONNECT",
+    "COM_PROCESS_KILL",
+    "COM_DEBUG",
+    "COM_PING",
+    "COM_TIME",
+    "COM_DELAYED_INSERT",
+    "COM_CHANGE_USER",
+    "COM_BINLOG_DUMP",
+    "COM_TABLE_DUMP",
+    "COM_CONNECT_OUT",
+    "COM_REGISTER_SLAVE",
+    "COM_STMT_PREPARE",
+    "COM_STMT_EXECUTE",
+    "COM_STMT_SEND_LONG_DATA",
+    "COM_STMT_CLOSE",
+    "COM_STMT_RESET",
+    "COM_SET_OPTION",
+    "COM_STMT_FETCH",
+    "COM_DAEMON",
+    "COM_BINLOG_DUMP_GTID",
+    "COM_RESET_CONNECTION",
+    "COM_CLONE",
 };
 enum { N_COMMANDS = sizeof(command_names) / sizeof(*command_names) };
 
@@ -90,7 +112,7 @@ struct state {
     struct l7_text preparing; /* text of a COM_STMT_PREPARE that is not answered */
     /* the answer under way */
     enum phase phase;
-    uint32_t left;      /* packets of definitions to come */
+    uint32_t left; /* packets of definitions to come */
     uint32_t columns;
     uint64_t rows;
     struct l7_half *answer;

@@ -30,10 +30,10 @@ struct name {
 
 struct state {
     struct name user, database, application; /* of the connection */
-    bool started;          /* typed messages follow on the client's side */
-    bool asked_ssl;        /* one byte is the answer */
-    uint32_t batch_client; /* Syncs and queries sent */
-    uint32_t batch_server; /* ReadyForQuery seen */
+    bool started;                            /* typed messages follow on the client's side */
+    bool asked_ssl;                          /* one byte is the answer */
+    uint32_t batch_client;                   /* Syncs and queries sent */
+    uint32_t batch_server;                   /* ReadyForQuery seen */
     struct prepared prepared;
     struct {
         uint64_t portal, statement;
@@ -71,7 +71,7 @@ static enum l7_probe probe_startup(const uint8_t *data, size_t size)
     if (code == CANCEL_REQUEST)
         return length >= 16 && length <= 268 ? L7_PROBE_YES : L7_PROBE_NO;
     return code >> 16 == 3 && (code & 0xffff) < 16 && length >= 9 && length < 10000 ? L7_PROBE_YES
-                                                                                     : L7_PROBE_NO;
+                                                                                    : L7_PROBE_NO;
 }
 
 /* A message from the middle of a connection: type, length, and what its type says of the rest. */
@@ -98,7 +98,7 @@ static enum l7_probe probe_message(const uint8_t *data, size_t size, bool *ret_s
         return length > 5 && !last && data[5] >= 9 && data[5] < 127 ? L7_PROBE_YES : L7_PROBE_NO;
     case 'B':
         return length >= 12 && size > length + 5 && strchr("DES", data[length + 1]) ? L7_PROBE_YES
-                                                                                   : L7_PROBE_NO;
+                                                                                    : L7_PROBE_NO;
     case 'X':
         return length == 4 && size == 5 ? L7_PROBE_YES : L7_PROBE_NO;
     case 'Z':
@@ -225,7 +225,8 @@ static void parse_command(struct l7 *l7, struct l7_half *half, struct cursor c, 
     struct fact_tape *tape = l7_tape(l7);
     struct l7_text kept = {0};
 
-    fact_string(tape, KFL_FIELD_POSTGRESQL_REQUEST_STATEMENT, statement.at, cursor_left(&statement));
+    fact_string(tape, KFL_FIELD_POSTGRESQL_REQUEST_STATEMENT, statement.at,
+                cursor_left(&statement));
     fact_string(tape, KFL_FIELD_POSTGRESQL_REQUEST_QUERY, query.at, cursor_left(&query));
     l7_half_add(l7, half);
     command(l7, half, "Parse", wire);
