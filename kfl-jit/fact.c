@@ -19,8 +19,6 @@ static struct fact *open_node(const struct fact_tape *tape);
 static struct fact *find_member(struct fact_tape *tape, const char *key, size_t key_size,
                                 uint32_t *ret_n);
 static bool grow(struct fact_tape *tape, struct fact *node, uint64_t more);
-static uint64_t clean_size(const char *text, size_t size);
-static void clean_copy(void *to, const char *text, size_t size);
 static uint64_t padded(uint64_t size);
 
 void fact_tape_init(struct fact_tape *tape, void *buffer, uint32_t capacity,
@@ -98,10 +96,10 @@ void fact_float(struct fact_tape *tape, enum kfl_field field, double value)
 void fact_string(struct fact_tape *tape, enum kfl_field field, const void *text, size_t size)
 {
     if (!refused(tape, field)) {
-        struct fact *node = append(tape, field, FACT_STRING, clean_size(text, size));
+        struct fact *node = append(tape, field, FACT_STRING, utf8_clean_size(text, size));
 
         if (node != NULL)
-            clean_copy((void *)fact_value_of(node), text, size);
+            utf8_clean_copy((void *)fact_value_of(node), text, size);
     }
     tape->key = NULL;
 }
@@ -182,7 +180,7 @@ void fact_key(struct fact_tape *tape, const char *key, size_t size)
 void fact_member_joined(struct fact_tape *tape, const char *key, size_t key_size, const void *text,
                         size_t size)
 {
-    uint64_t more = clean_size(text, size) + 1;
+    uint64_t more = utf8_clean_size(text, size) + 1;
     uint32_t n;
     struct fact *node;
 
@@ -206,7 +204,7 @@ void fact_member_joined(struct fact_tape *tape, const char *key, size_t key_size
         char *end = (char *)fact_value_of(node) + before;
 
         *end = ',';
-        clean_copy(end + 1, text, size);
+        utf8_clean_copy(end + 1, text, size);
         node->value_size = before + (uint32_t)more;
         return;
     }
@@ -216,7 +214,7 @@ void fact_member_joined(struct fact_tape *tape, const char *key, size_t key_size
 void fact_member_collected(struct fact_tape *tape, const char *key, size_t key_size,
                            const void *text, size_t size)
 {
-    uint64_t element = sizeof(struct fact) + padded(clean_size(text, size));
+    uint64_t element = sizeof(struct fact) + padded(utf8_clean_size(text, size));
     uint32_t n;
     struct fact *node, *added;
 
@@ -256,8 +254,8 @@ void fact_member_collected(struct fact_tape *tape, const char *key, size_t key_s
     *added = (struct fact){.field = KFL_FIELD_NONE,
                            .type = FACT_STRING,
                            .size = (uint32_t)element,
-                           .value_size = (uint32_t)clean_size(text, size)};
-    clean_copy(added + 1, text, size);
+                           .value_size = (uint32_t)utf8_clean_size(text, size)};
+    utf8_clean_copy(added + 1, text, size);
     node->value_size += (uint32_t)element;
 }
 
@@ -281,7 +279,7 @@ static bool refused(const struct fact_tape *tape, enum kfl_field field)
 static struct fact *append(struct fact_tape *tape, enum kfl_field field, enum fact_type type,
                            uint64_t value_size)
 {
-    uint64_t key_size = tape->key == NULL ? 0 : clean_size(tape->key, tape->key_size);
+    uint64_t key_size = tape->key == NULL ? 0 : utf8_clean_size(tape->key, tape->key_size);
     uint64_t size = sizeof(struct fact) + padded(key_size) + padded(value_size);
     struct fact *node = (struct fact *)(tape->base + tape->size);
 
@@ -296,7 +294,7 @@ static struct fact *append(struct fact_tape *tape, enum kfl_field field, enum fa
     node->key_size = (uint32_t)key_size;
     node->value_size = (uint32_t)value_size;
     if (key_size > 0)
-        clean_copy(node + 1, tape->key, tape->key_size);
+        utf8_clean_copy(node + 1, tape->key, tape->key_size);
     tape->size += (uint32_t)size;
     return node;
 }
@@ -361,38 +359,6 @@ static bool grow(struct fact_tape *tape, struct fact *node, uint64_t more)
     node->size += (uint32_t)more;
     tape->size += (uint32_t)more;
     return true;
-}
-
-/* Bytes of a text once each byte that is not UTF-8 is U+FFFD. */
-static uint64_t clean_size(const char *text, size_t size)
-{
-    uint64_t clean = 0;
-
-    for (size_t at = 0; at < size;) {
-        unsigned length = utf8_length(text + at, size - at);
-
-        clean += length == 0 ? 3 : length;
-        at += length == 0 ? 1 : length;
-    }
-    return clean;
-}
-
-static void clean_copy(void *to, const char *text, size_t size)
-{
-    char *out = to;
-
-    for (size_t at = 0; at < size;) {
-        unsigned length = utf8_length(text + at, size - at);
-
-        if (length == 0) {
-            out += utf8_put(0xfffd, out);
-            at++;
-            continue;
-        }
-        memcpy(out, text + at, length);
-        out += length;
-        at += length;
-    }
 }
 
 static uint64_t padded(uint64_t size)

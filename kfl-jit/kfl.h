@@ -43,7 +43,8 @@ struct kfl_value {
 };
 
 /* RFC 8259 as the language reads it: ints that do not fit are floats, the last of two members
- * with one name counts. Null, with *reterr_ a constant text, when it is no JSON or too large. */
+ * with one name counts. Null, with *reterr_ a constant text, when it is no JSON or too large.
+ * Strings without escapes point into text, which must hold still as long as the value is used. */
 struct kfl_value *kfl_json_parse(struct kfl_arena *arena, const char *text, size_t size,
                                  const char **reterr_what);
 /* One line of JSON. -> bytes written without the final 0, or -ENOSPC. */
@@ -81,6 +82,10 @@ int kfl_statement_check_job(const struct kfl_statement *statement, struct kfl_me
  * exhausted the answer is false and *ret_exhausted is set (may be null). */
 bool kfl_statement_eval(const struct kfl_statement *statement, struct kfl_value *record,
                         struct kfl_arena *arena, bool *ret_changed, bool *ret_exhausted);
+
+/* One line of `tapedeck kfl eval`: {"query": text, "record": JSON} is answered with a line
+ * {"truth", "error", "limit", "record"}, terminated, in the arena. Null: not even that fits. */
+const char *kfl_answer(struct kfl_arena *arena, const char *line, size_t size, int64_t now_ms);
 
 /* The statement with its grouping in parentheses and macros replaced. malloc'ed, null terminated. */
 char *kfl_statement_show(const struct kfl_statement *statement);

@@ -1,4 +1,6 @@
 /* utf8.c - characters in bytes, by RFC 3629. */
+#include <string.h>
+
 #include "value.h"
 
 unsigned utf8_length(const char *text, size_t size)
@@ -62,4 +64,35 @@ unsigned utf8_put(uint32_t character, char buffer[static 4])
     buffer[2] = (char)(0x80 | (character >> 6 & 0x3f));
     buffer[3] = (char)(0x80 | (character & 0x3f));
     return 4;
+}
+
+size_t utf8_clean_size(const char *text, size_t size)
+{
+    size_t clean = 0;
+
+    for (size_t at = 0; at < size;) {
+        unsigned length = utf8_length(text + at, size - at);
+
+        clean += length == 0 ? 3 : length;
+        at += length == 0 ? 1 : length;
+    }
+    return clean;
+}
+
+void utf8_clean_copy(void *to, const char *text, size_t size)
+{
+    char *out = to;
+
+    for (size_t at = 0; at < size;) {
+        unsigned length = utf8_length(text + at, size - at);
+
+        if (length == 0) {
+            out += utf8_put(0xfffd, out);
+            at++;
+            continue;
+        }
+        memcpy(out, text + at, length);
+        out += length;
+        at += length;
+    }
 }
