@@ -11,7 +11,7 @@ static unsigned least(unsigned a, unsigned b);
 struct near near_begin(const char *word, size_t size)
 {
     return (struct near){
-        .word = word, .size = size, .distance = 2 * (size < 6 ? 2 : (unsigned)size / 3) + 1};
+        .word = word, .size = size, .distance = 2 * (size < 6 ? 1 : (unsigned)size / 3) + 1};
 }
 
 void near_try(struct near *near, const char *candidate)

@@ -12,7 +12,7 @@ struct near {
     unsigned distance; /* of the best; candidates that are not nearer are passed over */
 };
 
-/* A third of the letters may differ, and at least two. */
+/* A third of the letters may differ, and at least one. */
 struct near near_begin(const char *word, size_t size);
 void near_try(struct near *near, const char *candidate);
 

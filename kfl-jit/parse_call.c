@@ -7,7 +7,7 @@
 #include "near.h"
 #include "parse.h"
 
-static bool parse_arguments(struct parser *parser, struct ast *call);
+static bool parse_arguments(struct parser *parser, struct ast *call, bool known);
 static bool fill_argument(struct parser *parser, const struct ast *node,
                           struct ast_argument *argument);
 static bool is_constant(const struct ast *node);
@@ -41,7 +41,7 @@ struct ast *parse_call(struct parser *parser, const struct token *name, struct a
     const struct kfl_helper_info *info;
     bool known = known_call(parser, name, subject != NULL, &helper);
 
-    if (call == NULL || !parse_arguments(parser, call))
+    if (call == NULL || !parse_arguments(parser, call, known))
         return NULL;
     call->offset = subject != NULL ? subject->offset : call->offset;
     call->end = parse_last_end(parser);
@@ -61,7 +61,8 @@ struct ast *parse_call(struct parser *parser, const struct token *name, struct a
     return finish_call(parser, name, call);
 }
 
-static bool parse_arguments(struct parser *parser, struct ast *call)
+/* Of an unknown call they are only stepped over. */
+static bool parse_arguments(struct parser *parser, struct ast *call, bool known)
 {
     struct cell {
         struct ast_argument argument;
@@ -85,7 +86,7 @@ static bool parse_arguments(struct parser *parser, struct ast *call)
             parse_next(parser);
         }
         node = parse_nested(parser);
-        if (node == NULL || !fill_argument(parser, node, &cell->argument))
+        if (node == NULL || (known && !fill_argument(parser, node, &cell->argument)))
             return false;
         *last = cell;
         last = &cell->next;
