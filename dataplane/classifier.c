@@ -14,7 +14,7 @@ enum {
     SWEEP = 64,                 /* streams a tick looks at for requests that wait too long */
     TCP_STREAM_SEGMENTS = 1024, /* waiting in one direction */
     TCP_STREAM_BYTES = 4 << 20,
-    FRAGMENT_DATAGRAMS = 4096,
+    FRAGMENT_DATAGRAMS = 512,
 };
 
 static int create_parts(struct classifier *classifier);

@@ -4,8 +4,9 @@
  * to close or idle timeout; a new SYN with another ISN on a 5-tuple is a new stream. ICMP and
  * protocols without ports: the pair of addresses. The index is open addressing over entries of
  * 8 bytes (hash, number of the stream), eight to a cache line; the streams lie in one array, their
- * rarely needed facts (names, MAC addresses, tunnel) in another. All memory is taken at creation.
- * Timeouts by a timer wheel that is re-armed lazily: a packet only writes last_ns.
+ * rarely needed facts (names, MAC addresses, tunnel) in another, once for all that share them. All
+ * memory is taken at creation. Timeouts by a timer wheel that is re-armed lazily: a packet only
+ * writes last_ns.
  *
  *     for each packet of a burst: stream_prefetch(table, packet)      index line
  *     ...                         stream_prefetch_stream(...)         stream line
@@ -100,6 +101,7 @@ struct stream {
     struct l7 *l7;                     /* while a dissector is needed; null */
     uint32_t timer_next, timer_prev;   /* streams in the same slot of the wheel */
     uint32_t timer_slot;
+    uint32_t facts;       /* what else its first packet said (stream_facts.c) */
     uint32_t l7_seen;     /* kfl_stream.l7 */
     uint8_t entries_seen; /* saturating: has it had an entry of its own? */
 };
@@ -125,6 +127,7 @@ struct stream_sink {
 /* Timeouts: 0 is never. */
 struct stream_config {
     uint32_t max;                   /* streams at once; memory is touched only as they come */
+    bool grow;                      /* the index begins small and grows: `read` of small files */
     uint64_t timeout_ns_tcp;        /* idle, established */
     uint64_t timeout_ns_tcp_open;   /* handshake not complete */
     uint64_t timeout_ns_tcp_closed; /* closed or reset, and lingering for the last packets */
@@ -166,10 +169,6 @@ struct stream *stream_table_walk(struct stream_table *table, uint32_t *place);
 
 uint32_t stream_table_n(const struct stream_table *table); /* streams now; any thread */
 
-/* The client is known after all: the endpoint of `stream` that is now side KFL_SERVER changes
- * places with the other when `swap`. Counts change with it. Marks the stream as oriented. */
-void stream_orient(struct stream *stream, bool swap);
-
 /* Fills the view that the plan and entries look at; it points into the table and holds for the
  * stream's life. `ended`: the counts are final. */
 void stream_view(const struct stream_table *table, const struct stream *stream, bool ended,
@@ -191,10 +190,11 @@ static inline enum kfl_side stream_side(const struct stream *stream, unsigned se
     return (enum kfl_side)(sender ^ (stream->flags & STREAM_CLIENT_IS_1));
 }
 
-/* Client and server change places: the protocol has shown that the first guess was wrong. */
+/* Client and server change places: the first guess was wrong. What is kept by side elsewhere (l7)
+ * must follow. */
 static inline void stream_swap_sides(struct stream *stream)
 {
-    uint32_t packets = stream->packets[0], seq = stream->next_seq[0];
+    uint32_t packets = stream->packets[0];
     uint64_t bytes = stream->bytes[0];
 
     stream->flags ^= STREAM_CLIENT_IS_1;
@@ -202,8 +202,10 @@ static inline void stream_swap_sides(struct stream *stream)
     stream->packets[1] = packets;
     stream->bytes[0] = stream->bytes[1];
     stream->bytes[1] = bytes;
-    stream->next_seq[0] = stream->next_seq[1];
-    stream->next_seq[1] = seq;
+    if (stream->tcp == STREAM_TCP_FIN_CLIENT)
+        stream->tcp = STREAM_TCP_FIN_SERVER;
+    else if (stream->tcp == STREAM_TCP_FIN_SERVER)
+        stream->tcp = STREAM_TCP_FIN_CLIENT;
 }
 
 #endif

@@ -1,0 +1,113 @@
+/* What others see of a stream. */
+#include <string.h>
+
+#include "interface.h"
+#include "stream_private.h"
+
+enum kfl_state stream_state(const struct stream *stream, bool ended)
+{
+    if (stream->l4 != KFL_L4_TCP)
+        return ended ? KFL_STATE_IDLE : KFL_STATE_OPEN;
+    switch ((enum stream_tcp)stream->tcp) {
+    case STREAM_TCP_SYN_SENT:
+    case STREAM_TCP_SYN_RECEIVED:
+        return KFL_STATE_HALF_OPEN;
+    case STREAM_TCP_NONE:
+    case STREAM_TCP_ESTABLISHED:
+        return KFL_STATE_OPEN;
+    case STREAM_TCP_FIN_CLIENT:
+    case STREAM_TCP_FIN_SERVER:
+        return KFL_STATE_CLOSING;
+    case STREAM_TCP_LAST_ACK:
+    case STREAM_TCP_CLOSED:
+        return KFL_STATE_CLOSED;
+    case STREAM_TCP_RESET:
+        return KFL_STATE_RESET;
+    }
+    return KFL_STATE_OPEN;
+}
+
+const char *stream_connection_error(const struct stream *stream)
+{
+    switch ((enum stream_tcp)stream->tcp) {
+    case STREAM_TCP_SYN_SENT:
+    case STREAM_TCP_SYN_RECEIVED:
+        return "SynSent";
+    case STREAM_TCP_FIN_CLIENT:
+    case STREAM_TCP_FIN_SERVER:
+        return "CloseWait";
+    case STREAM_TCP_LAST_ACK:
+        return "LastAck";
+    case STREAM_TCP_RESET:
+        return "Reset";
+    case STREAM_TCP_NONE:
+    case STREAM_TCP_ESTABLISHED:
+    case STREAM_TCP_CLOSED:
+        break;
+    }
+    return NULL;
+}
+
+enum stream_end stream_end_of(const struct stream *stream)
+{
+    if (stream->tcp == STREAM_TCP_RESET)
+        return STREAM_END_RESET;
+    return stream->tcp == STREAM_TCP_CLOSED || stream->tcp == STREAM_TCP_LAST_ACK ? STREAM_END_CLOSE
+                                                                                  : STREAM_END_IDLE;
+}
+
+void stream_view_packet(const struct packet *packet, struct stream *ret_stream,
+                        struct kfl_stream *ret_view)
+{
+    static const struct stream_name_source nobody;
+    struct stream_facts facts;
+
+    stream_init(ret_stream, packet, packet->hash);
+    stream_begin_orientation(ret_stream, packet);
+    stream_count(ret_stream, packet);
+    stream_facts_of(packet, &nobody, &facts);
+    stream_fill_view(ret_stream, &facts, false, ret_view);
+}
+
+void stream_fill_view(const struct stream *stream, const struct stream_facts *facts, bool ended,
+                      struct kfl_stream *ret_view)
+{
+    static const struct kfl_capture nowhere = {"", "", "", ""};
+    uint8_t version = stream->key.ip_version & (uint8_t)~STREAM_KEY_NO_PORTS;
+
+    *ret_view = (struct kfl_stream){
+        .number = stream->number,
+        .first_ns = stream->first_ns,
+        .capture = facts->interface < interface_count() ? &interface_get(facts->interface)->capture
+                                                        : &nowhere,
+        .tunnel_id = facts->tunnel_id,
+        .vlan = {facts->vlan[0], facts->vlan[1]},
+        .tunnel = facts->tunnel,
+        .ip_version = version,
+        .l4 = stream->l4,
+        .ip_protocol = stream->key.ip_protocol,
+        .has_ports = stream->l4 & (KFL_L4_TCP | KFL_L4_UDP | KFL_L4_SCTP),
+        .has_mac = facts->has_mac,
+        .syn_seen = !(stream->l4 & (KFL_L4_TCP | KFL_L4_SCTP)) || (stream->flags & STREAM_SYN_SEEN),
+        .oriented = stream->flags & STREAM_ORIENTED,
+        .protos = stream->protos,
+        .l7 = stream->l7_seen,
+        .detection = stream->detection,
+        .ended = ended,
+        .state = (uint8_t)stream_state(stream, ended),
+        .tcp_flags = stream->tcp_flags,
+        .last_ns = stream->last_ns,
+        .packets = {stream->packets[0], stream->packets[1]},
+        .bytes = {stream->bytes[0], stream->bytes[1]},
+        .record = "",
+    };
+    for (unsigned i = 0; i < 2; i++) {
+        struct kfl_endpoint *end = &ret_view->end[stream_side(stream, i)];
+
+        memcpy(end->addr, stream->key.addr[i], 16);
+        end->port = stream->key.port[i];
+        memcpy(end->mac, facts->mac[i], 6);
+        end->name = facts->name[i];
+        end->namespace = facts->namespace[i];
+    }
+}
