@@ -26,7 +26,8 @@ int l7_context_create(const struct l7_config *config, const struct l7_sink *sink
         goto fail;
     r = -ENOMEM;
     context->tape_buffer = aligned_alloc(64, POOL_SLAB_SIZE);
-    if (!context->tape_buffer)
+    context->scratch = aligned_alloc(64, L7_SCRATCH_SIZE);
+    if (!context->tape_buffer || !context->scratch)
         goto fail_pool;
     context->demand = &kfl_demand_none;
     fact_tape_init(&context->tape, context->tape_buffer, POOL_OBJECT_MAX, context->demand);
@@ -34,6 +35,8 @@ int l7_context_create(const struct l7_config *config, const struct l7_sink *sink
     return 0;
 
 fail_pool:
+    free(context->scratch);
+    free(context->tape_buffer);
     pool_free(context->pool);
 fail:
     free(context);
@@ -44,6 +47,7 @@ void l7_context_free(struct l7_context *context)
 {
     if (!context)
         return;
+    free(context->scratch);
     free(context->tape_buffer);
     pool_free(context->pool);
     free(context);
@@ -283,6 +287,11 @@ const uint8_t *l7_address(const struct l7 *l7, enum kfl_side side)
 enum kfl_l4 l7_l4(const struct l7 *l7)
 {
     return l7->stream->l4;
+}
+
+void *l7_scratch(struct l7 *l7)
+{
+    return l7->context->scratch;
 }
 
 const struct kfl_demand *l7_demand(const struct l7 *l7)

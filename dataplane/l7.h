@@ -137,6 +137,8 @@ void l7_entry(struct l7 *l7, struct l7_half *request, struct l7_half *response);
 /* The waiting request that a response with this key would get; null: none. */
 struct l7_half *l7_pending(struct l7 *l7, uint64_t key);
 unsigned l7_n_pending(const struct l7 *l7);
+/* No response will come for this waiting request: a half entry with error `pair-not-found`. */
+void l7_unanswered(struct l7 *l7, struct l7_half *half, const char *why);
 /* A copy of a half with another key, not waiting. Null: no memory. */
 struct l7_half *l7_half_copy(struct l7 *l7, const struct l7_half *half, uint64_t key);
 
@@ -151,6 +153,10 @@ struct l7_text {
 void l7_text_add(struct l7 *l7, struct l7_text *text, const void *data, size_t size);
 void l7_text_free(struct l7 *l7, struct l7_text *text); /* and zeroes it */
 uint32_t l7_text_max(const struct l7 *l7);
+
+/* Memory for the time of one call of a dissector: L7_SCRATCH_SIZE bytes, the classifier's. */
+enum { L7_SCRATCH_SIZE = 10 << 20 };
+void *l7_scratch(struct l7 *l7);
 
 /* ---- what carries them: called by the classifier ---- */
 struct stream;

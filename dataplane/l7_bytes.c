@@ -45,7 +45,8 @@ void l7_feed(struct l7 *l7, enum kfl_side number, const uint8_t *data, size_t si
             return;
         if (used < size && l7->ending != ENDED && !side_add(l7, side, data + used, size - used))
             return;
-        l7_turn(l7, used && number == KFL_SERVER, used && number == KFL_CLIENT);
+        l7_turn(l7, (used && number == KFL_SERVER) || l7->side[KFL_SERVER].wake,
+                (used && number == KFL_CLIENT) || l7->side[KFL_CLIENT].wake);
         return;
     }
     if (!side_add(l7, side, data, size))
@@ -83,6 +84,8 @@ static size_t parse_bytes(struct l7 *l7, enum kfl_side number, const uint8_t *da
         marks_use(side, used + skipped);
         if (l7->ending != RUNNING || l7->dropped || !(used + skipped || skip_ended))
             break;
+        if (l7->side[!number].wake && l7->side[!number].size)
+            break; /* it comes first */
     }
     return total;
 }
@@ -124,6 +127,8 @@ void l7_turn(struct l7 *l7, bool client, bool server)
         side = &l7->side[number];
         used = parse_bytes(l7, number, side->buffer, side->size, false);
         side_use(l7, side, used);
+        if (l7->side[!number].wake)
+            todo[number] = true;
         if (used)
             todo[!number] = true;
         else if (++n_spins > SPINS_MAX)
@@ -185,7 +190,7 @@ static void probe_stream(struct l7 *l7)
     if (answer == L7_PROBE_MORE && l7->n_segments < SEGMENTS_MAX &&
         l7->side[0].size < L7_PROBE_MAX && l7->side[1].size < L7_PROBE_MAX)
         return;
-    if (l7->midstream && l7->n_segments < SEGMENTS_MAX) {
+    if (l7->midstream && l7->n_segments < MIDSTREAM_MAX) {
         l7_side_clear(l7, &l7->side[0]);
         l7_side_clear(l7, &l7->side[1]);
         l7->candidates = UINT32_MAX;

@@ -208,6 +208,12 @@ void l7_entry(struct l7 *l7, struct l7_half *request, struct l7_half *response)
     l7_half_free(l7, response);
 }
 
+void l7_unanswered(struct l7 *l7, struct l7_half *half, const char *why)
+{
+    if (half)
+        pending_give_up(l7, half, KFL_ERROR_PAIR_NOT_FOUND, why);
+}
+
 struct l7_half *l7_pending(struct l7 *l7, uint64_t key)
 {
     struct l7_half *half = l7->first;

@@ -8,9 +8,10 @@
 #include "stream.h"
 
 enum {
-    N_MARKS = 10,      /* packets whose times are kept for the unused bytes of a side */
-    SWITCHES_MAX = 8,  /* a stream that changes protocol more often is not dissected further */
-    SEGMENTS_MAX = 24, /* packets that are shown to probes before giving up */
+    N_MARKS = 10,       /* packets whose times are kept for the unused bytes of a side */
+    SWITCHES_MAX = 8,   /* a stream that changes protocol more often is not dissected further */
+    SEGMENTS_MAX = 200, /* packets that are shown to probes before giving up ... */
+    MIDSTREAM_MAX = 24, /* ... when nothing fits and the beginning was not seen */
     DATAGRAMS_MAX = 6,
     SPINS_MAX = 64, /* turns between the sides that use no byte */
     TEXT_MAX = 64 << 10,
@@ -25,7 +26,7 @@ struct l7_context {
     const struct kfl_demand *demand;
     uint8_t ask_request[KFL_PROTO_COUNT]; /* enum ask: is someone helped by a request alone? */
     struct fact_tape tape;
-    void *tape_buffer;
+    void *tape_buffer, *scratch;
     struct l7_counters counters;
 };
 

@@ -1,0 +1,707 @@
+/* http1.c - HTTP/1.0 and HTTP/1.1 (RFC 9112).
+ *
+ * A message is its head, which is parsed when all of it is there, and its body, which is passed
+ * over unless some statement asks for it. A message whose demanded facts are all in its head is
+ * complete with its head. */
+#include "http.h"
+
+enum { CHUNK_LINE_MAX = 4096, TRAILER_MAX = 16 << 10, LOST_MAX = 16 << 20, TYPE_MAX = 160 };
+
+/*     START --head--+--no body----------------------------------------------> START
+ *                   +--length--> SKIP (not wanted) or LENGTH (collected) ---> START
+ *                   +--chunked-> CHUNK_HEAD -> CHUNK_DATA -> CHUNK_END -+
+ *                   |                ^-------------------------------- -+
+ *                   |                +--size 0--> TRAILER --------------> START
+ *                   +--neither (response)--> CLOSE, to the end of the stream
+ *
+ * Bytes lost within LENGTH, CHUNK_DATA, CLOSE: it goes on. Elsewhere: LOST, until something begins
+ * a message. A client that has asked for another protocol (Upgrade, CONNECT) is not read on before
+ * the answer: `hold`. */
+enum http1_state {
+    START,
+    SKIP,
+    LENGTH,
+    CHUNK_HEAD,
+    CHUNK_DATA,
+    CHUNK_END,
+    TRAILER,
+    CLOSE,
+    LOST,
+};
+
+struct http1_side {
+    uint8_t state; /* enum http1_state */
+    uint8_t coding;
+    bool collect; /* the body is asked for */
+    bool gql;     /* the body may be GraphQL */
+    uint16_t type_size;
+    uint32_t scanned; /* of a head that is not complete: no end before this */
+    uint64_t left;    /* of the body or chunk */
+    uint64_t body_size;
+    uint64_t lost;
+    struct l7_half *half; /* message under way; null: none, or complete with its head */
+    struct l7_text body;
+    struct l7_text head;    /* headers, while trailers may be added to them */
+    uint8_t type[TYPE_MAX]; /* Content-Type */
+};
+
+struct http1 {
+    struct http1_side side[2];
+    bool hold;
+    bool narrowed;
+};
+
+static const char no_start_line[] = "no start line";
+
+enum { /* what a request says about its response: user of its half */
+       ASKED_HEAD = 1,
+       ASKED_CONNECT = 2,
+       ASKED_UPGRADE = 4,
+};
+
+struct head {
+    struct http_text method, target, reason; /* of the start line */
+    bool version_1_0;
+    uint16_t status;
+    uint32_t size; /* with the empty line */
+    struct http_known known;
+    struct http_fields fields;
+};
+
+static enum l7_probe http1_probe(const struct l7_probe_input *input, bool *ret_swap);
+static size_t http1_parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size);
+static void http1_gap(struct l7 *l7, enum kfl_side side, uint64_t size);
+static void http1_end(struct l7 *l7, enum l7_end why);
+static void http1_done(struct l7 *l7);
+
+static enum l7_probe request_line(const uint8_t *data, size_t size);
+static enum l7_probe status_line(const uint8_t *data, size_t size);
+static size_t message_start(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size);
+static bool head_end(const uint8_t *data, size_t from, size_t size);
+static const char *head_parse(struct head *head, enum kfl_side side, const uint8_t *data,
+                              size_t size);
+static const uint8_t *fields_parse(struct head *head, const uint8_t *at, const uint8_t *end,
+                                   const char **ret_error);
+static bool start_line(struct head *head, enum kfl_side side, const uint8_t *at,
+                       const uint8_t *end);
+static void request_begin(struct l7 *l7, const struct head *head, const uint8_t *data);
+static void response_begin(struct l7 *l7, const struct head *head, const uint8_t *data);
+static void body_begin(struct l7 *l7, enum kfl_side side, struct fact_tape *tape,
+                       const struct head *head, const uint8_t *data, bool none);
+static void message_complete(struct l7 *l7, enum kfl_side side);
+static size_t body_bytes(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size);
+static size_t chunk_head(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size);
+static size_t chunk_end(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size);
+static size_t trailer(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size);
+static size_t resynchronise(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size);
+
+const struct dissector dissector_http1 = {
+    .proto = KFL_PROTO_HTTP,
+    .name = "http",
+    .state_size = sizeof(struct http1),
+    .protos = ~(KFL_PROTOS_L4 | KFL_PROTO_BIT(QUIC) | KFL_PROTO_BIT(RADIUS) | KFL_PROTO_BIT(ICMP)) &
+              ((UINT32_C(1) << KFL_PROTO_COUNT) - 1), /* CONNECT can lead to anything */
+    .ports = {80, 8080, 8000, 3128, 8086, 9090, 5000, 3000},
+    .probe = http1_probe,
+    .parse = http1_parse,
+    .gap = http1_gap,
+    .end = http1_end,
+    .done = http1_done,
+};
+
+static enum l7_probe http1_probe(const struct l7_probe_input *input, bool *ret_swap)
+{
+    bool more = false;
+
+    for (int i = 0; i < 2; i++) {
+        enum l7_probe request, status;
+
+        if (!input->size[i])
+            continue;
+        request = i == KFL_CLIENT || !input->oriented ? request_line(input->data[i], input->size[i])
+                                                      : L7_PROBE_NO;
+        status = i == KFL_SERVER || !input->oriented ? status_line(input->data[i], input->size[i])
+                                                     : L7_PROBE_NO;
+        if (request == L7_PROBE_YES || status == L7_PROBE_YES) {
+            *ret_swap = (request == L7_PROBE_YES) != (i == KFL_CLIENT);
+            return L7_PROBE_YES;
+        }
+        if (request == L7_PROBE_NO && status == L7_PROBE_NO)
+            return L7_PROBE_NO;
+        more = true;
+    }
+    return more || (!input->size[0] && !input->size[1]) ? L7_PROBE_MORE : L7_PROBE_NO;
+}
+
+static size_t http1_parse(struct l7 *l7, enum kfl_side number, const uint8_t *data, size_t size)
+{
+    struct http1 *http = l7_state(l7);
+    struct http1_side *side = &http->side[number];
+
+    if (side->state == SKIP) { /* all of it has passed by */
+        side->state = START;
+        message_complete(l7, number);
+        return 0;
+    }
+    if (!size)
+        return 0;
+    switch ((enum http1_state)side->state) {
+    case SKIP:
+    case START:
+        if (http->hold && number == KFL_CLIENT)
+            return 0;
+        return message_start(l7, number, data, size);
+    case LENGTH:
+    case CHUNK_DATA:
+    case CLOSE:
+        return body_bytes(l7, number, data, size);
+    case CHUNK_HEAD:
+        return chunk_head(l7, number, data, size);
+    case CHUNK_END:
+        return chunk_end(l7, number, data, size);
+    case TRAILER:
+        return trailer(l7, number, data, size);
+    case LOST:
+        return resynchronise(l7, number, data, size);
+    }
+    return 0;
+}
+
+static void http1_gap(struct l7 *l7, enum kfl_side number, uint64_t size)
+{
+    struct http1 *http = l7_state(l7);
+    struct http1_side *side = &http->side[number];
+
+    side->scanned = 0;
+    switch ((enum http1_state)side->state) {
+    case CLOSE:
+        side->body_size += size;
+        return;
+    case LENGTH:
+    case CHUNK_DATA:
+        if (size > side->left)
+            break;
+        side->left -= size;
+        side->body_size += size;
+        if (side->left)
+            return;
+        if (side->state == CHUNK_DATA) {
+            side->state = CHUNK_END;
+        } else {
+            side->state = START;
+            message_complete(l7, number);
+        }
+        return;
+    default:
+        break;
+    }
+    message_complete(l7, number); /* as far as it was seen */
+    side->state = LOST;
+    side->lost = 0;
+}
+
+static void http1_end(struct l7 *l7, enum l7_end why)
+{
+    (void)why;
+    message_complete(l7, KFL_CLIENT);
+    message_complete(l7, KFL_SERVER);
+}
+
+static void http1_done(struct l7 *l7)
+{
+    struct http1 *http = l7_state(l7);
+
+    for (int i = 0; i < 2; i++) {
+        l7_half_free(l7, http->side[i].half);
+        l7_text_free(l7, &http->side[i].body);
+        l7_text_free(l7, &http->side[i].head);
+    }
+}
+
+/* ---- recognising the first line ---- */
+
+/* `METHOD target HTTP/1.x` */
+static enum l7_probe request_line(const uint8_t *data, size_t size)
+{
+    size_t n = 0, start = 0;
+    const uint8_t *end;
+
+    while (start < size && start < 4 && (data[start] == '\r' || data[start] == '\n'))
+        start++;
+    data += start;
+    size -= start;
+    while (n < size && n < 24 &&
+           ((data[n] >= 'A' && data[n] <= 'Z') || data[n] == '-' || data[n] == '_' ||
+            (n && data[n] >= 'a' && data[n] <= 'z')))
+        n++;
+    if (n == size)
+        return n < 24 ? L7_PROBE_MORE : L7_PROBE_NO;
+    if (n < 3 || data[n] != ' ')
+        return L7_PROBE_NO;
+    end = memchr(data, '\n', size);
+    if (!end) {
+        for (size_t i = n + 1; i < size; i++)
+            if (data[i] < ' ' && data[i] != '\r')
+                return L7_PROBE_NO;
+        /* A long target: enough to be certain. */
+        return size < 512 ? L7_PROBE_MORE : data[n + 1] == '/' ? L7_PROBE_YES : L7_PROBE_NO;
+    }
+    if (end > data && end[-1] == '\r')
+        end--;
+    if (end - data < (ptrdiff_t)n + 11 || memcmp(end - 9, " HTTP/1.", 8) ||
+        (end[-1] != '0' && end[-1] != '1'))
+        return L7_PROBE_NO;
+    return L7_PROBE_YES;
+}
+
+/* `HTTP/1.x 200` */
+static enum l7_probe status_line(const uint8_t *data, size_t size)
+{
+    static const char pattern[] = "HTTP/1.x ddd";
+
+    for (size_t i = 0; i < sizeof(pattern) - 1; i++) {
+        if (i == size)
+            return L7_PROBE_MORE;
+        if (pattern[i] == 'x'   ? data[i] != '0' && data[i] != '1'
+            : pattern[i] == 'd' ? data[i] < '0' || data[i] > '9'
+                                : data[i] != (uint8_t)pattern[i])
+            return L7_PROBE_NO;
+    }
+    return L7_PROBE_YES;
+}
+
+/* ---- heads ---- */
+
+static size_t message_start(struct l7 *l7, enum kfl_side number, const uint8_t *data, size_t size)
+{
+    struct http1 *http = l7_state(l7);
+    struct http1_side *side = &http->side[number];
+    struct head head;
+    const char *error;
+
+    if (data[0] == '\r' || data[0] == '\n') /* empty lines before a message are ignored */
+        return 1;
+    /* A head that did not end before is parsed again only when it ends. */
+    if (side->scanned && !head_end(data, side->scanned, size)) {
+        side->scanned = size < 4 ? 1 : (uint32_t)size - 3;
+        return 0;
+    }
+    side->scanned = 0;
+    error = head_parse(&head, number, data, size);
+    if (error == (const char *)data) {
+        side->scanned = size < 4 ? 1 : (uint32_t)size - 3;
+        return 0;
+    }
+    if (error == no_start_line) { /* framing went wrong before: look for a message */
+        side->state = LOST;
+        side->lost = 0;
+        return resynchronise(l7, number, data, size);
+    }
+    if (error) {
+        l7_give_up(l7, l7_half_new(l7, number, L7_IN_ORDER), error);
+        return 0;
+    }
+    if (number == KFL_CLIENT)
+        request_begin(l7, &head, data);
+    else
+        response_begin(l7, &head, data);
+    return head.size;
+}
+
+/* Is there an empty line behind `from`? */
+static bool head_end(const uint8_t *data, size_t from, size_t size)
+{
+    const uint8_t *at = data + from, *end = data + size;
+
+    while (at < end && (at = memchr(at, '\n', (size_t)(end - at)))) {
+        at++;
+        if (at < end && (*at == '\n' || (*at == '\r' && at + 1 < end && at[1] == '\n')))
+            return true;
+    }
+    return false;
+}
+
+/* -> null: parsed; data itself: not complete; else what is wrong with it */
+static const char *head_parse(struct head *head, enum kfl_side side, const uint8_t *data,
+                              size_t size)
+{
+    const uint8_t *end = data + size, *line = memchr(data, '\n', size);
+    const char *error = NULL;
+
+    if (!line)
+        return (const char *)data;
+    memset(head, 0, offsetof(struct head, fields.field));
+    head->known.content_length = -1;
+    if (!start_line(head, side, data, line > data && line[-1] == '\r' ? line - 1 : line))
+        return no_start_line;
+    line = fields_parse(head, line + 1, end, &error);
+    if (!line)
+        return error ? error : (const char *)data;
+    head->size = (uint32_t)(line - data);
+    if (head->known.content_length == -2 && !head->known.chunked)
+        return "contradictory Content-Length";
+    return NULL;
+}
+
+/* -> behind the empty line; null: *ret_error, or not complete */
+static const uint8_t *fields_parse(struct head *head, const uint8_t *at, const uint8_t *end,
+                                   const char **ret_error)
+{
+    struct http_fields *fields = &head->fields;
+
+    for (;;) {
+        const uint8_t *line_end, *next, *colon;
+        struct http_field *field;
+
+        if (at == end)
+            return NULL;
+        if (*at == '\n')
+            return at + 1;
+        if (*at == '\r' && at + 1 < end && at[1] == '\n')
+            return at + 2;
+        line_end = memchr(at, '\n', (size_t)(end - at));
+        if (!line_end)
+            return NULL;
+        next = line_end + 1;
+        if (line_end > at && line_end[-1] == '\r')
+            line_end--;
+        if (*at == ' ' || *at == '\t') {
+            *ret_error = "folded header";
+            return NULL;
+        }
+        colon = memchr(at, ':', (size_t)(line_end - at));
+        if (colon && fields->n < HTTP_FIELDS_MAX) {
+            field = &fields->field[fields->n++];
+            field->name = (struct http_text){at, (uint32_t)(colon - at)};
+            colon++;
+            while (colon < line_end && (*colon == ' ' || *colon == '\t'))
+                colon++;
+            while (line_end > colon && (line_end[-1] == ' ' || line_end[-1] == '\t'))
+                line_end--;
+            field->value = (struct http_text){colon, (uint32_t)(line_end - colon)};
+            http_know(&head->known, field);
+        }
+        at = next;
+    }
+}
+
+static bool start_line(struct head *head, enum kfl_side side, const uint8_t *at, const uint8_t *end)
+{
+    const uint8_t *space;
+
+    if (side == KFL_SERVER) {
+        if (end - at < 12 || status_line(at, 12) != L7_PROBE_YES)
+            return false;
+        head->version_1_0 = at[7] == '0';
+        head->status = (uint16_t)((at[9] - '0') * 100 + (at[10] - '0') * 10 + (at[11] - '0'));
+        if (end - at > 13)
+            head->reason = (struct http_text){at + 13, (uint32_t)(end - at - 13)};
+        return true;
+    }
+    if (end - at < 14 || memcmp(end - 9, " HTTP/1.", 8) || (end[-1] != '0' && end[-1] != '1'))
+        return false;
+    head->version_1_0 = end[-1] == '0';
+    space = memchr(at, ' ', (size_t)(end - 9 - at));
+    if (!space)
+        return false;
+    head->method = (struct http_text){at, (uint32_t)(space - at)};
+    head->target = (struct http_text){space + 1, (uint32_t)(end - 9 - space - 1)};
+    return true;
+}
+
+static void version_facts(struct l7_half *half, struct fact_tape *tape, enum kfl_field field,
+                          const struct head *head)
+{
+    l7_half_version(half, head->version_1_0 ? "1.0" : "1.1");
+    fact_text(tape, field, head->version_1_0 ? "HTTP/1.0" : "HTTP/1.1");
+}
+
+static void request_begin(struct l7 *l7, const struct head *head, const uint8_t *data)
+{
+    struct http1 *http = l7_state(l7);
+    struct http1_side *side = &http->side[KFL_CLIENT];
+    struct l7_half *waiting;
+    bool connect = http_text_is(head->method, "connect");
+    bool upgrade = head->known.connection_upgrade && head->known.upgrade.size;
+    struct fact_tape *tape;
+
+    /* Its response was lost if the client goes on. */
+    while (http->side[KFL_SERVER].state == LOST && (waiting = l7_pending(l7, L7_IN_ORDER)))
+        l7_unanswered(l7, waiting, "bytes are missing");
+    if (!http->narrowed && !connect && !upgrade)
+        l7_narrow(l7, KFL_PROTO_BIT(HTTP) | KFL_PROTO_BIT(GQL));
+    http->narrowed = true;
+    http->hold = connect || upgrade;
+    side->half = l7_half_new(l7, KFL_CLIENT, L7_IN_ORDER);
+    if (!side->half)
+        l7_request(l7, NULL);
+    l7_half_set_user(side->half, (http_text_is(head->method, "head") ? ASKED_HEAD : 0) |
+                                     (connect ? ASKED_CONNECT : 0) | (upgrade ? ASKED_UPGRADE : 0));
+    l7_half_wire(side->half, head->size);
+    side->gql = http_gql_possible(head->method, head->known.type);
+    tape = l7_tape(l7);
+    fact_string(tape, KFL_FIELD_HTTP_REQUEST_METHOD, head->method.at, head->method.size);
+    http_target_facts(tape, l7_scratch(l7), head->target, false);
+    version_facts(side->half, tape, KFL_FIELD_HTTP_REQUEST_HTTP_VERSION, head);
+    fact_int(tape, KFL_FIELD_HTTP_REQUEST_HEADERS_SIZE, head->size);
+    body_begin(l7, KFL_CLIENT, tape, head, data, false);
+}
+
+static void response_begin(struct l7 *l7, const struct head *head, const uint8_t *data)
+{
+    struct http1 *http = l7_state(l7);
+    struct http1_side *side = &http->side[KFL_SERVER];
+    struct l7_half *request;
+    uint64_t asked;
+    bool none, tunnel, upgraded = head->status == 101;
+    enum kfl_proto next = KFL_PROTO_COUNT;
+    struct fact_tape *tape;
+
+    if (head->status < 200 && !upgraded)
+        return; /* interim */
+    if (!l7_pending(l7, L7_IN_ORDER) && http->side[KFL_CLIENT].half)
+        message_complete(l7, KFL_CLIENT); /* answered before its body was through */
+    request = l7_pending(l7, L7_IN_ORDER);
+    asked = l7_half_user(request);
+    if (!http->narrowed && !upgraded)
+        l7_narrow(l7, KFL_PROTO_BIT(HTTP) | KFL_PROTO_BIT(GQL));
+    http->narrowed = true;
+    tunnel = asked & ASKED_CONNECT && head->status / 100 == 2;
+    none = upgraded || tunnel || asked & ASKED_HEAD || head->status == 204 || head->status == 304;
+    side->half = l7_half_new(l7, KFL_SERVER, L7_IN_ORDER);
+    if (!side->half)
+        l7_response(l7, NULL);
+    l7_half_wire(side->half, head->size);
+    side->gql = false;
+    tape = l7_tape(l7);
+    fact_int(tape, KFL_FIELD_HTTP_RESPONSE_STATUS, head->status);
+    fact_string(tape, KFL_FIELD_HTTP_RESPONSE_STATUS_TEXT, head->reason.at, head->reason.size);
+    version_facts(side->half, tape, KFL_FIELD_HTTP_RESPONSE_HTTP_VERSION, head);
+    fact_int(tape, KFL_FIELD_HTTP_RESPONSE_HEADERS_SIZE, head->size);
+    fact_string(tape, KFL_FIELD_HTTP_RESPONSE_REDIRECT_URL, head->known.location.at,
+                head->known.location.size);
+    fact_int(tape, KFL_FIELD_HTTP_RESPONSE_GRPC_STATUS, -1);
+    if (upgraded && http_list_has(head->known.upgrade, "websocket"))
+        next = KFL_PROTO_WS;
+    else if (upgraded && http_list_has(head->known.upgrade, "h2c"))
+        next = KFL_PROTO_HTTP2;
+    body_begin(l7, KFL_SERVER, tape, head, data, none);
+    if (tunnel || upgraded) {
+        l7_switch(l7, next);
+    } else if (asked & (ASKED_CONNECT | ASKED_UPGRADE)) {
+        http->hold = false;
+        l7_wake(l7, KFL_CLIENT);
+    }
+}
+
+/* Behind the facts of the start line, which are on the tape: headers, and what body follows. */
+static void body_begin(struct l7 *l7, enum kfl_side number, struct fact_tape *tape,
+                       const struct head *head, const uint8_t *data, bool none)
+{
+    struct http1_side *side = &((struct http1 *)l7_state(l7))->side[number];
+    const struct http_known *known = &head->known;
+    const struct kfl_demand *demand = l7_demand(l7);
+    enum kfl_field map =
+        number == KFL_CLIENT ? KFL_FIELD_HTTP_REQUEST_HEADERS : KFL_FIELD_HTTP_RESPONSE_HEADERS;
+    bool chunked = known->chunked && !none;
+    bool trailers = chunked && fact_wanted(tape, map);
+
+    side->coding = known->coding;
+    side->body_size = 0;
+    side->type_size = known->type.size < TYPE_MAX ? (uint16_t)known->type.size : TYPE_MAX;
+    if (side->type_size)
+        memcpy(side->type, known->type.at, side->type_size);
+    side->collect = http_body_wanted(demand, number, side->gql);
+    if (!trailers)
+        http_header_facts(tape, number, &head->fields);
+    l7_half_add(l7, side->half);
+    if (trailers)
+        l7_text_add(l7, &side->head, data, head->size);
+
+    if (chunked) {
+        side->state = CHUNK_HEAD;
+    } else if (none || known->content_length == 0 ||
+               (known->content_length < 0 && number == KFL_CLIENT)) {
+        message_complete(l7, number);
+        return;
+    } else if (known->content_length < 0) {
+        side->state = CLOSE;
+    } else {
+        side->left = (uint64_t)known->content_length;
+        side->state = side->collect ? LENGTH : SKIP;
+        if (!side->collect) {
+            l7_skip(l7, number, side->left);
+            side->body_size = side->left;
+        }
+    }
+    /* All that is asked for is known: the answer need not wait for the body. */
+    if (!side->collect && !trailers &&
+        (!http_end_wanted(demand, number) || (side->state == SKIP && number == KFL_SERVER)))
+        message_complete(l7, number);
+}
+
+/* The message under way is a half entry now; its body, if not all of it has come, is passed over.
+ */
+static void message_complete(struct l7 *l7, enum kfl_side number)
+{
+    struct http1 *http = l7_state(l7);
+    struct http1_side *side = &http->side[number];
+    struct l7_half *half = side->half;
+    struct http_body body = {
+        .type = {side->type, side->type_size},
+        .bytes = {side->body.data, side->body.size},
+        .size = side->body_size,
+        .coding = side->coding,
+    };
+    struct http_text text;
+    struct fact_tape *tape;
+
+    if (!half)
+        return;
+    side->half = NULL;
+    tape = l7_tape(l7);
+    if (side->head.size) {
+        struct head head;
+
+        if (!head_parse(&head, number, side->head.data, side->head.size))
+            http_header_facts(tape, number, &head.fields);
+    }
+    text = http_body_facts(tape, l7_scratch(l7), number, &body);
+    if (side->gql && http_gql_facts(tape, l7_scratch(l7), text))
+        l7_half_proto(half, KFL_PROTO_GQL);
+    l7_half_add(l7, half);
+    l7_half_wire(half, side->body_size);
+    l7_text_free(l7, &side->head);
+    l7_text_free(l7, &side->body);
+    side->collect = false;
+    if (number == KFL_CLIENT)
+        l7_request(l7, half);
+    else
+        l7_response(l7, half);
+}
+
+/* ---- bodies ---- */
+
+static size_t body_bytes(struct l7 *l7, enum kfl_side number, const uint8_t *data, size_t size)
+{
+    struct http1_side *side = &((struct http1 *)l7_state(l7))->side[number];
+    size_t n = size;
+
+    if (side->state != CLOSE && n > side->left)
+        n = (size_t)side->left;
+    side->body_size += n;
+    if (side->collect)
+        l7_text_add(l7, &side->body, data, n);
+    if (side->state == CLOSE)
+        return n;
+    side->left -= n;
+    if (!side->left && side->state == CHUNK_DATA) {
+        side->state = CHUNK_END;
+    } else if (!side->left) {
+        side->state = START;
+        message_complete(l7, number);
+    }
+    return n;
+}
+
+/* `1a2b;extension\r\n` */
+static size_t chunk_head(struct l7 *l7, enum kfl_side number, const uint8_t *data, size_t size)
+{
+    struct http1_side *side = &((struct http1 *)l7_state(l7))->side[number];
+    const uint8_t *end = memchr(data, '\n', size < CHUNK_LINE_MAX ? size : CHUNK_LINE_MAX);
+    uint64_t left = 0;
+    unsigned n = 0;
+
+    if (!end && size < CHUNK_LINE_MAX)
+        return 0;
+    for (; end && data + n < end && n < 16; n++) {
+        uint8_t c = data[n] | 0x20;
+        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+
+        if (digit < 0 || data[n] < '0')
+            break;
+        left = left << 4 | (unsigned)digit;
+    }
+    if (!n || left > INT64_MAX) {
+        struct l7_half *half = side->half;
+
+        side->half = NULL;
+        l7_give_up(l7, half, "broken chunk");
+        return 0;
+    }
+    side->left = left;
+    side->state = left ? CHUNK_DATA : TRAILER;
+    l7_half_wire(side->half, (uint64_t)(end + 1 - data));
+    return (size_t)(end + 1 - data);
+}
+
+static size_t chunk_end(struct l7 *l7, enum kfl_side number, const uint8_t *data, size_t size)
+{
+    struct http1_side *side = &((struct http1 *)l7_state(l7))->side[number];
+    size_t n = data[0] == '\r' ? 2 : data[0] == '\n' ? 1 : 0;
+
+    if (n > size)
+        return 0;
+    side->state = CHUNK_HEAD;
+    l7_half_wire(side->half, n);
+    return n;
+}
+
+/* Headers behind the last chunk, up to an empty line. They join those of the head. */
+static size_t trailer(struct l7 *l7, enum kfl_side number, const uint8_t *data, size_t size)
+{
+    struct http1_side *side = &((struct http1 *)l7_state(l7))->side[number];
+    const uint8_t *end = memchr(data, '\n', size);
+    size_t n;
+
+    if (!end) {
+        if (size > TRAILER_MAX)
+            l7_give_up(l7, NULL, "trailer too long");
+        return 0;
+    }
+    n = (size_t)(end + 1 - data);
+    l7_half_wire(side->half, n);
+    if (n == 1 || (n == 2 && data[0] == '\r')) {
+        side->state = START;
+        message_complete(l7, number);
+        return n;
+    }
+    if (side->head.size > 2 && side->head.size < TRAILER_MAX) {
+        side->head.size -= side->head.data[side->head.size - 2] == '\r' ? 2 : 1; /* empty line */
+        l7_text_add(l7, &side->head, data, n);
+        l7_text_add(l7, &side->head, "\r\n", 2);
+    }
+    return n;
+}
+
+/* ---- after a hole ---- */
+
+static size_t resynchronise(struct l7 *l7, enum kfl_side number, const uint8_t *data, size_t size)
+{
+    struct http1_side *side = &((struct http1 *)l7_state(l7))->side[number];
+    const uint8_t *at = data, *end = data + size;
+
+    while (at < end) {
+        enum l7_probe answer = number == KFL_CLIENT ? request_line(at, (size_t)(end - at))
+                                                    : status_line(at, (size_t)(end - at));
+
+        if (answer == L7_PROBE_YES)
+            side->state = START;
+        if (answer == L7_PROBE_YES || (answer == L7_PROBE_MORE && end - at < 512))
+            return (size_t)(at - data);
+        /* A request begins behind a line or with a packet; a response also right behind a body. */
+        if (number == KFL_CLIENT) {
+            const uint8_t *line = memchr(at, '\n', (size_t)(end - at));
+
+            at = line ? line + 1 : end;
+        } else {
+            const uint8_t *next = at + 1 < end ? memchr(at + 1, 'H', (size_t)(end - at - 1)) : NULL;
+
+            at = next ? next : end;
+        }
+    }
+    side->lost += size;
+    if (side->lost > LOST_MAX)
+        l7_give_up(l7, NULL, "no message found behind a gap");
+    return size;
+}
