@@ -25,7 +25,6 @@ static bool read_escape(struct reader *reader, char **out);
 static bool read_hex(struct reader *reader, uint32_t *ret_unit);
 static bool read_number(struct reader *reader, struct kfl_value *value);
 static bool read_word(struct reader *reader, const char *word);
-static bool drop_repeated(struct reader *reader, struct kfl_value *object);
 static void skip_blank(struct reader *reader);
 static bool refuse(struct reader *reader, const char *what);
 
@@ -57,7 +56,8 @@ static bool read_value(struct reader *reader, struct kfl_value *value)
     switch (*reader->at) {
     case '{':
         value->type = KFL_OBJECT;
-        return read_children(reader, value, '}') && drop_repeated(reader, value);
+        return read_children(reader, value, '}') &&
+               (value_drop_repeated(reader->arena, value) || refuse(reader, kfl_json_no_memory));
     case '[':
         value->type = KFL_ARRAY;
         return read_children(reader, value, ']');
@@ -290,89 +290,6 @@ static bool read_word(struct reader *reader, const char *word)
     if ((size_t)(reader->end - reader->at) < size || memcmp(reader->at, word, size) != 0)
         return refuse(reader, "this is no value");
     reader->at += size;
-    return true;
-}
-
-/* ---- members with one name: the last value counts, in the place of the first ---- */
-
-struct ranked {
-    struct kfl_value *member;
-    uint32_t place;
-};
-
-static int compare(const struct ranked *a, const struct ranked *b)
-{
-    uint32_t size = a->member->key_size;
-    int order;
-
-    if (size != b->member->key_size)
-        return size < b->member->key_size ? -1 : 1;
-    order = memcmp(a->member->key, b->member->key, size);
-    return order != 0 ? order : a->place < b->place ? -1 : a->place > b->place;
-}
-
-static void sift(struct ranked *heap, uint32_t at, uint32_t n)
-{
-    for (uint32_t child; (child = 2 * at + 1) < n; at = child) {
-        struct ranked swap = heap[at];
-
-        if (child + 1 < n && compare(&heap[child], &heap[child + 1]) < 0)
-            child++;
-        if (compare(&swap, &heap[child]) >= 0)
-            return;
-        heap[at] = heap[child];
-        heap[child] = swap;
-    }
-}
-
-/* Sorted, so that an object with very many members costs no more than n log n. */
-static bool drop_repeated(struct reader *reader, struct kfl_value *object)
-{
-    uint32_t n = object->size, place = 0, dropped = 0;
-    struct ranked *rank;
-    struct kfl_value **link;
-
-    if (n < 2)
-        return true;
-    rank = kfl_arena_alloc(reader->arena, n * sizeof(*rank));
-    if (rank == NULL)
-        return refuse(reader, kfl_json_no_memory);
-    for (struct kfl_value *member = object->first; member != NULL; member = member->next, place++)
-        rank[place] = (struct ranked){member, place};
-    for (uint32_t i = n / 2; i-- > 0;)
-        sift(rank, i, n);
-    for (uint32_t end = n; --end > 0;) {
-        struct ranked swap = rank[0];
-
-        rank[0] = rank[end];
-        rank[end] = swap;
-        sift(rank, 0, end);
-    }
-    for (uint32_t i = 0, first; i < n; i++) {
-        for (first = i; i + 1 < n && rank[i + 1].member->key_size == rank[first].member->key_size &&
-                        memcmp(rank[i + 1].member->key, rank[first].member->key,
-                               rank[first].member->key_size) == 0;
-             i++, dropped++)
-            rank[i + 1].member->key = NULL;
-        if (i > first) {
-            struct kfl_value last = *rank[i].member, *kept = rank[first].member;
-
-            last.key = kept->key;
-            last.next = kept->next;
-            *kept = last;
-        }
-    }
-    if (dropped == 0)
-        return true;
-    for (link = &object->first, object->last = NULL; *link != NULL;) {
-        if ((*link)->key == NULL) {
-            *link = (*link)->next;
-        } else {
-            object->last = *link;
-            link = &(*link)->next;
-        }
-    }
-    object->size -= dropped;
     return true;
 }
 

@@ -96,7 +96,8 @@ int kfl_message_caret(const struct kfl_message *message, const char *text, size_
                       char *buffer, size_t size);
 
 /* ---- entries as JSON ---- */
-/* The entry as FIELDS.md describes it, every member present. Null when the arena is full. */
+/* The entry as FIELDS.md describes it, every member present. Texts point into the entry, which
+ * must hold still as long as the value is used. Null when the arena is full. */
 struct kfl_value *kfl_entry_value(struct kfl_arena *arena, const struct kfl_entry *entry);
 
 #endif

@@ -38,6 +38,9 @@ bool value_same(const struct kfl_value *a, const struct kfl_value *b);
 /* The member of that name, or null. */
 struct kfl_value *value_member(const struct kfl_value *object, const char *key, size_t key_size);
 
+/* Of members with one name the last value counts. false: the arena is full. */
+bool value_drop_repeated(struct kfl_arena *arena, struct kfl_value *object);
+
 bool slice_equal(struct kfl_slice a, struct kfl_slice b);
 bool slice_starts_with(struct kfl_slice text, struct kfl_slice part);
 bool slice_ends_with(struct kfl_slice text, struct kfl_slice part);
