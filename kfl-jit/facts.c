@@ -278,7 +278,7 @@ static void get_entry(const struct facts *facts, enum kfl_field field, struct fa
         put_text(value, value->text);
         break;
     case KFL_FIELD_ELAPSED_TIME:
-        put_int(value, elapsed_ns / 1000000);
+        put_int(value, (elapsed_ns + 500000) / 1000000); /* 812 us are 1 ms */
         break;
     case KFL_FIELD_ELAPSED_TIME_US:
         put_int(value, elapsed_ns / 1000);
