@@ -107,7 +107,8 @@ static const struct {
 };
 
 /* RFC 5869 with SHA-256; one block is enough for all that QUIC takes from it. */
-static bool expand(const uint8_t secret[static HASH_SIZE], const char *label, uint8_t *ret, size_t size)
+static bool expand(const uint8_t secret[static HASH_SIZE], const char *label, uint8_t *ret,
+                   size_t size)
 {
     uint8_t info[64], block[HASH_SIZE];
     size_t label_size = strlen(label), n = 0;

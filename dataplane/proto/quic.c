@@ -1,6 +1,7 @@
 /* QUIC: the Initial packets of a connection, RFC 9000, 9001 (versions 1 and 2, draft 29; older ones
  * are named only). The client's Initial packets are opened with keys that anyone can derive; the
- * ClientHello in them is put together from CRYPTO frames in any order. What follows is encrypted. */
+ * ClientHello in them is put together from CRYPTO frames in any order. What follows is encrypted.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -25,13 +26,13 @@ struct cid {
 
 struct state {
     struct crypto_quic_keys keys;
-    bool keyed;       /* `keys` opened a packet */
-    bool asked;       /* the request is complete */
+    bool keyed; /* `keys` opened a packet */
+    bool asked; /* the request is complete */
     uint32_t version;
     struct cid dcid, scid; /* of the client's first Initial */
     struct l7_half *hello;
     uint64_t wire;
-    uint16_t size;    /* of the ClientHello with its header, 0: not known */
+    uint16_t size; /* of the ClientHello with its header, 0: not known */
     uint8_t crypto[CRYPTO_MAX];
     uint8_t have[CRYPTO_MAX / 8]; /* which of its bytes are there */
 };
@@ -93,8 +94,8 @@ static bool read_packet(const uint8_t *data, size_t size, struct packet_head *re
     uint64_t length;
 
     ret->version = cursor_u32(&c);
-    if (c.short_ || (first & 0xc0) != 0xc0 || !is_known(ret->version) || !read_cid(&c, &ret->dcid) ||
-        !read_cid(&c, &ret->scid))
+    if (c.short_ || (first & 0xc0) != 0xc0 || !is_known(ret->version) ||
+        !read_cid(&c, &ret->dcid) || !read_cid(&c, &ret->scid))
         return false;
     ret->initial = ret->version == VERSION_2 ? type == 1 : type == 0;
     ret->size = size;
@@ -118,7 +119,8 @@ static enum l7_probe probe(const struct l7_probe_input *in, bool *ret_swap)
 
         if (!in->size[side])
             continue;
-        if (in->size[side] < 64 || !read_packet(in->data[side], in->size[side], &head) || !head.initial)
+        if (in->size[side] < 64 || !read_packet(in->data[side], in->size[side], &head) ||
+            !head.initial)
             return L7_PROBE_NO;
         /* Only clients choose a destination id of 8 bytes and more and have none of their own, but
          * either may be; a token or a full datagram is what clients send. */
@@ -139,8 +141,8 @@ static void crypto_frame(struct state *state, uint64_t offset, const uint8_t *da
     for (size_t i = (size_t)offset; i < offset + size; i++)
         state->have[i / 8] |= (uint8_t)(1u << i % 8);
     if (!state->size && (state->have[0] & 0x0f) == 0x0f && state->crypto[0] == 1) {
-        uint32_t length = (uint32_t)state->crypto[1] << 16 | (uint32_t)state->crypto[2] << 8 |
-                          state->crypto[3];
+        uint32_t length =
+            (uint32_t)state->crypto[1] << 16 | (uint32_t)state->crypto[2] << 8 | state->crypto[3];
 
         state->size = (uint16_t)(length + 4 < CRYPTO_MAX ? length + 4 : CRYPTO_MAX);
     }
@@ -212,7 +214,8 @@ static bool open_packet(struct state *state, const struct crypto_quic_keys *keys
     }
     header_size = head->number_at + number_size;
     payload_size = head->size - header_size;
-    if (!crypto_quic_open(keys, number, header, header_size, data + header_size, payload_size, plain))
+    if (!crypto_quic_open(keys, number, header, header_size, data + header_size, payload_size,
+                          plain))
         return false;
     read_frames(state, plain, payload_size - CRYPTO_TAG_SIZE);
     return true;
@@ -235,7 +238,9 @@ static void ask(struct l7 *l7)
         tls_client_hello(tape, &fields, state->crypto + 4, state->size - 4u);
     l7_half_add(l7, state->hello);
     l7_half_wire(state->hello, state->wire);
-    l7_half_version(state->hello, state->version == VERSION_2 ? "2" : state->version == 1 ? "1" : "");
+    l7_half_version(state->hello, state->version == VERSION_2 ? "2"
+                                  : state->version == 1       ? "1"
+                                                              : "");
     state->asked = true;
     l7_request(l7, state->hello);
     state->hello = NULL;

@@ -86,7 +86,8 @@ static const char *alert_name(uint8_t description)
 }
 
 /* ---- is it? ---- */
-static enum l7_probe probe_side(const uint8_t *data, size_t size, bool *ret_server, bool *ret_either)
+static enum l7_probe probe_side(const uint8_t *data, size_t size, bool *ret_server,
+                                bool *ret_either)
 {
     uint32_t length;
 
@@ -102,7 +103,7 @@ static enum l7_probe probe_side(const uint8_t *data, size_t size, bool *ret_serv
             return L7_PROBE_MORE;
         *ret_either = true;
         return length == 2 && (data[5] == 1 || data[5] == 2) && alert_name(data[6]) ? L7_PROBE_YES
-                                                                                     : L7_PROBE_NO;
+                                                                                    : L7_PROBE_NO;
     }
     if (data[5] != CLIENT_HELLO && data[5] != SERVER_HELLO)
         return L7_PROBE_NO;
@@ -116,8 +117,9 @@ static enum l7_probe probe(const struct l7_probe_input *in, bool *ret_swap)
 
     for (unsigned side = 0; side < 2; side++) {
         bool server = false, either = false;
-        enum l7_probe found =
-            in->size[side] ? probe_side(in->data[side], in->size[side], &server, &either) : L7_PROBE_NO;
+        enum l7_probe found = in->size[side]
+                                  ? probe_side(in->data[side], in->size[side], &server, &either)
+                                  : L7_PROBE_NO;
 
         if (found == L7_PROBE_YES) {
             *ret_swap = !either && server != (side == KFL_SERVER);
@@ -242,7 +244,8 @@ static void certificate(struct l7 *l7, const uint8_t *body, size_t size)
     }
 }
 
-static void message(struct l7 *l7, enum kfl_side side, uint8_t type, const uint8_t *body, size_t size)
+static void message(struct l7 *l7, enum kfl_side side, uint8_t type, const uint8_t *body,
+                    size_t size)
 {
     struct state *state = l7_state(l7);
 
@@ -292,12 +295,14 @@ static void alert(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t
     if (!name)
         return;
     fact_text(l7_tape(l7),
-              side == KFL_CLIENT ? KFL_FIELD_TLS_REQUEST_ALERT : KFL_FIELD_TLS_RESPONSE_ALERT, name);
+              side == KFL_CLIENT ? KFL_FIELD_TLS_REQUEST_ALERT : KFL_FIELD_TLS_RESPONSE_ALERT,
+              name);
     l7_half_add(l7, half);
 }
 
 /* One record. -> false: nothing more can be read */
-static bool record(struct l7 *l7, enum kfl_side side, uint8_t content, const uint8_t *data, size_t size)
+static bool record(struct l7 *l7, enum kfl_side side, uint8_t content, const uint8_t *data,
+                   size_t size)
 {
     struct state *state = l7_state(l7);
     bool over = state->answered && side == KFL_CLIENT;

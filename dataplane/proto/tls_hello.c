@@ -26,7 +26,7 @@ uint16_t tls_client_hello(struct fact_tape *tape, const struct tls_hello_fields 
     struct cursor c = cursor_of(body, size), list, extensions;
     uint16_t version = cursor_u16(&c);
 
-    cursor_sub(&c, 32);           /* random */
+    cursor_sub(&c, 32);            /* random */
     cursor_sub(&c, cursor_u8(&c)); /* session id */
     list = cursor_sub(&c, cursor_u16(&c));
     write_suites(tape, fields->suites, list);

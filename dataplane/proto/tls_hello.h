@@ -1,4 +1,5 @@
-/* tls_hello.h - what a ClientHello says, for TLS over TCP and for QUIC alike. RFC 8446, 6066, 7301. */
+/* tls_hello.h - what a ClientHello says, for TLS over TCP and for QUIC alike. RFC 8446, 6066, 7301.
+ */
 #ifndef DATAPLANE_PROTO_TLS_HELLO_H
 #define DATAPLANE_PROTO_TLS_HELLO_H
 
