@@ -16,6 +16,7 @@ static size_t scan_hex_float(const char *text, size_t size);
 static size_t scan_exponent(const char *text, size_t size, size_t at);
 static int compare_int_float(int64_t a, double b);
 static void shortest_digits(double value, char digits[static 24], int *ret_n, int *ret_exponent);
+static bool next_reads_as(double value, char text[static 40]);
 static bool is_hex(char c);
 
 static bool is_digit(char c)
@@ -315,7 +316,7 @@ static void shortest_digits(double value, char digits[static 24], int *ret_n, in
     /* Any 15 digits survive a normal float64 and back, so fewer need no try of their own. */
     for (int more = value < 0x1p-1000 ? 0 : 14; more <= 16; more++) {
         snprintf(text, sizeof(text), "%.*e", more, value);
-        if (strtod(text, NULL) == value)
+        if (strtod(text, NULL) == value || next_reads_as(value, text))
             break;
     }
     for (const char *at = text; *at != 'e'; at++)
@@ -325,6 +326,28 @@ static void shortest_digits(double value, char digits[static 24], int *ret_n, in
         n--;
     *ret_n = n;
     *ret_exponent = atoi(strchr(text, 'e') + 1);
+}
+
+/* Above a power of two neighbours are twice as far as below: a number that is not the nearest of
+ * its length, but the next above it, may still read back. Then that is in text. */
+static bool next_reads_as(double value, char text[static 40])
+{
+    char next[40], *at = strchr(text, 'e');
+    int exponent;
+
+    if (frexp(value, &exponent) != 0.5)
+        return false;
+    strcpy(next, text);
+    at = next + (at - text) - 1;
+    while (*at == '9' && at > next)
+        *at-- = '0';
+    if (!is_digit(*at) || *at == '9')
+        return false;
+    ++*at;
+    if (strtod(next, NULL) != value)
+        return false;
+    strcpy(text, next);
+    return true;
 }
 
 static bool is_hex(char c)
