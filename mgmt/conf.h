@@ -58,7 +58,7 @@ struct conf {
     struct conf_texts distinguish;
     uint64_t l7_memory, text_max;
     uint64_t lookback_size, lookback_ttl;
-    const char *storage_path, *sync, *keylog;
+    const char *storage_path, *sync, *entries, *keylog;
     uint64_t storage_limit, free_min, segment_size, segment_age, flush, chunk_size, chunk_memory;
     struct conf_texts names_files;
     uint64_t names_memory;

@@ -201,6 +201,16 @@ const char *doc_show(const struct doc *value, char *buffer, size_t size)
     return buffer;
 }
 
+struct doc *doc_child(struct doc *doc, const char *key)
+{
+    return outside(json_object_get(inside(doc), key));
+}
+
+struct doc *doc_child_at(struct doc *doc, size_t i)
+{
+    return outside(json_array_get(inside(doc), i));
+}
+
 void doc_set(struct doc *doc, const char *key, struct doc *child)
 {
     ensure(!json_object_set_new(inside(doc), key, inside(child)));

@@ -50,6 +50,9 @@ const struct doc *doc_iterator_value(void *iterator);
 /* For printing any value in a table: its text, number or JSON. */
 const char *doc_show(const struct doc *value, char *buffer, size_t size);
 
+/* For changing what is inside: the member or element itself, borrowed; null without. */
+struct doc *doc_child(struct doc *doc, const char *key);
+struct doc *doc_child_at(struct doc *doc, size_t i);
 void doc_set(struct doc *doc, const char *key, struct doc *child);
 void doc_set_text(struct doc *doc, const char *key, const char *text); /* not UTF-8: replaced */
 void doc_set_int(struct doc *doc, const char *key, int64_t value);

@@ -156,7 +156,7 @@ static void refusals_say_line_and_way_out(void)
         {"streams: { max = \"5\"; };", "streams.max = \"5\": must be a number"},
         {"cores: { rx = [ 100000 ]; };", "cores.rx = ...: there is no CPU 100000"},
         {"cores: { rx = \"a\"; };", "must be a number of threads, or a list of CPUs"},
-        {"cores: { rx = 0; };", "cores.rx = 0: 0 threads: must be from 1 to 64"},
+        {"cores: { rx = 65; };", "cores.rx = 65: 65 threads: must be from 0 to 64"},
         {"sources = ( { type = \"af_xdp\"; } );", "needs `interface`: the interface's name"},
         {"sources = ( { type = \"dpdk\"; } );", "needs `device`"},
         {"sources = ( { type = \"pcap\"; } );", "sources.type = \"pcap\": must be one of [af_xdp "

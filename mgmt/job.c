@@ -1,0 +1,645 @@
+#include "job.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../kfl-jit/ensure.h"
+#include "files.h"
+#include "job_store.h"
+#include "recording.h"
+#include "units.h"
+
+enum { JOBS_MAX_DEFAULT = 1000 };
+
+#define SAVE_INTERVAL_NS (5 * NS_PER_S)
+
+const char *const job_state_name[JOB_STATE_COUNT] = {"scheduled", "recording", "done",
+                                                     "stopped",   "failed",    "expired"};
+
+const struct job_count_info job_count_info[JOB_COUNT_COUNT] = {
+#define JOB_COUNT(id, kind, help) {#id, help, JOB_COUNT_KIND_##kind},
+#include "job_count.def"
+#undef JOB_COUNT
+};
+
+struct jobs {
+    char store[JOB_PATH_SIZE];
+    struct job **job; /* by name */
+    unsigned n, max;
+    uint64_t statement_max;
+    const struct job_ops *ops;
+    void *context;
+};
+
+static struct job *new_job(void);
+static void free_job(struct job *job);
+static int insert(struct jobs *jobs, struct job *job, char *reterr_text);
+static void drop(struct jobs *jobs, struct job *job);
+static int make_room(struct jobs *jobs, char *reterr_text);
+static int check_free(struct jobs *jobs, const char *name, bool declared, char *reterr_text);
+static void step(struct jobs *jobs, struct job *job, struct schedule_clock clock);
+static void begin(struct jobs *jobs, struct job *job, const struct schedule_action *action,
+                  struct schedule_clock clock);
+static void end(struct jobs *jobs, struct job *job, enum job_state after, const char *reason);
+static void settle(struct jobs *jobs, struct job *job);
+static void look_after(struct jobs *jobs, struct job *job, struct schedule_clock clock);
+static void save_counts(struct jobs *jobs, struct job *job, uint64_t now_ns);
+static void set_schedule(struct job *job, uint64_t start_ns);
+static int check_statement(const char *kfl, uint64_t now_ns, struct kfl_statement **ret_statement,
+                           char *reterr_text);
+
+int jobs_create(const char *store, const struct job_ops *ops, void *context, struct jobs **ret_jobs,
+                char reterr_text[static JOB_ERROR_SIZE])
+{
+    static const char *const folders[] = {"/jobs", "/recordings"};
+    struct jobs *jobs = calloc(1, sizeof(*jobs));
+
+    if (!jobs)
+        return -ENOMEM;
+    snprintf(jobs->store, sizeof(jobs->store), "%s", store);
+    jobs->ops = ops;
+    jobs->context = context;
+    jobs->max = JOBS_MAX_DEFAULT;
+    jobs->statement_max = KFL_STATEMENT_SIZE_MAX;
+    for (unsigned i = 0; i < 2; i++) {
+        char path[JOB_PATH_SIZE + 16];
+        int err;
+
+        snprintf(path, sizeof(path), "%s%s", store, folders[i]);
+        err = folder_make(path, 0750);
+        if (err) {
+            snprintf(reterr_text, JOB_ERROR_SIZE, "%s: %s", path, strerror(-err));
+            free(jobs);
+            return err;
+        }
+    }
+    *ret_jobs = jobs;
+    return 0;
+}
+
+void jobs_free(struct jobs *jobs)
+{
+    if (!jobs)
+        return;
+    for (unsigned i = 0; i < jobs->n; i++)
+        free_job(jobs->job[i]);
+    free(jobs->job);
+    free(jobs);
+}
+
+void jobs_set_limits(struct jobs *jobs, unsigned max, uint64_t statement_max)
+{
+    jobs->max = max;
+    jobs->statement_max = statement_max;
+}
+
+void jobs_load(struct jobs *jobs, struct schedule_clock clock, void (*complain)(const char *text))
+{
+    char **names = NULL;
+    int n = job_store_list(jobs->store, &names);
+
+    for (int i = 0; i < n; i++) {
+        char error[JOB_ERROR_SIZE] = "";
+        struct job *job = new_job();
+        bool is_new = false;
+        int err = job_check_name(names[i], error);
+
+        if (!err)
+            err = job_store_read(jobs->store, names[i], job, &is_new, error);
+        if (!err && is_new) { /* a file that was dropped in */
+            struct job *added;
+
+            err = job_add(jobs, &job->spec, false, clock, &added, error);
+            free_job(job);
+            job = NULL;
+        } else if (!err) {
+            set_schedule(job, job->schedule.start_ns);
+            err = insert(jobs, job, error);
+        }
+        if (err) {
+            complain(error);
+            if (job)
+                free_job(job);
+        }
+        free(names[i]);
+    }
+    free(names);
+}
+
+int job_check_name(const char *name, char reterr_text[static JOB_ERROR_SIZE])
+{
+    size_t size = strlen(name);
+    bool good = size >= 1 && size <= JOB_NAME_MAX && isalnum((unsigned char)*name);
+
+    for (const char *c = name; good && *c; c++)
+        good = (*c & 0x80) == 0 && (isalnum((unsigned char)*c) || strchr("._-", *c));
+    if (good)
+        return 0;
+    snprintf(reterr_text, JOB_ERROR_SIZE,
+             "name '%.100s': must be 1 to %d letters, digits, '.', '_' or '-', and begin with a "
+             "letter or digit",
+             name, JOB_NAME_MAX);
+    return -EINVAL;
+}
+
+int job_check(const struct conf_job *spec, uint64_t now_ns, char reterr_text[static JOB_ERROR_SIZE])
+{
+    struct schedule schedule = {.iterations = spec->iterations,
+                                .duration_ns = spec->duration,
+                                .expiration_ns = spec->expiration};
+    struct kfl_statement *statement;
+    int err = job_check_name(spec->name, reterr_text);
+
+    if (!err)
+        err = schedule_parse_start(spec->start, now_ns, &schedule.start_ns, reterr_text);
+    if (!err)
+        err = schedule_check(&schedule, now_ns, reterr_text);
+    if (!err)
+        err = check_statement(spec->kfl, now_ns, &statement, reterr_text);
+    if (!err)
+        kfl_statement_free(statement);
+    return err;
+}
+
+int job_add(struct jobs *jobs, const struct conf_job *spec, bool declared,
+            struct schedule_clock clock, struct job **ret_job,
+            char reterr_text[static JOB_ERROR_SIZE])
+{
+    uint64_t start_ns;
+    struct job *job;
+    int err;
+
+    if (strlen(spec->kfl) > jobs->statement_max) {
+        snprintf(reterr_text, JOB_ERROR_SIZE,
+                 "the statement has %zu bytes: limits.statement allows %llu", strlen(spec->kfl),
+                 (unsigned long long)jobs->statement_max);
+        return -EINVAL;
+    }
+    err = job_check(spec, clock.wall_ns, reterr_text);
+    if (!err)
+        err = check_free(jobs, spec->name, declared, reterr_text);
+    if (!err)
+        err = schedule_parse_start(spec->start, clock.wall_ns, &start_ns, reterr_text);
+    if (!err)
+        err = make_room(jobs, reterr_text);
+    if (err)
+        return err;
+    job = new_job();
+    job_spec_copy(&job->spec, spec);
+    job->created_ns = clock.wall_ns;
+    job->declared = declared;
+    set_schedule(job, start_ns);
+    err = job_store_write(jobs->store, job, reterr_text);
+    if (!err)
+        err = insert(jobs, job, reterr_text);
+    if (err) {
+        job_store_remove(jobs->store, job->spec.name);
+        free_job(job);
+        return err;
+    }
+    step(jobs, job, clock);
+    *ret_job = job;
+    return 0;
+}
+
+void job_stop(struct jobs *jobs, struct job *job, struct schedule_clock clock)
+{
+    if (job->clock.over)
+        return;
+    schedule_stop(&job->clock, clock);
+    end(jobs, job, JOB_STOPPED, "stopped by hand");
+}
+
+void job_delete(struct jobs *jobs, struct job *job, bool keep_recording,
+                struct schedule_clock clock)
+{
+    job->deleted = true;
+    job->keep_recording = keep_recording;
+    if (job->slot >= 0) {
+        if (!job->clock.over)
+            schedule_stop(&job->clock, clock);
+        if (!job->ending)
+            end(jobs, job, JOB_STOPPED, "deleted");
+        return;
+    }
+    settle(jobs, job);
+}
+
+void job_fail(struct jobs *jobs, struct job *job, struct schedule_clock clock, const char *reason)
+{
+    schedule_stop(&job->clock, clock);
+    if (!job->ending)
+        end(jobs, job, JOB_FAILED, reason);
+}
+
+void job_quota(struct jobs *jobs, struct job *job, struct schedule_clock clock)
+{
+    char reason[JOB_REASON_SIZE], size[UNITS_TEXT_SIZE];
+
+    snprintf(reason, sizeof(reason), "the quota of %s is used up",
+             units_format_size(job->spec.quota, size));
+    schedule_stop(&job->clock, clock);
+    if (!job->ending)
+        end(jobs, job, JOB_STOPPED, reason);
+}
+
+void job_ended(struct jobs *jobs, struct job *job, uint64_t now_ns)
+{
+    char what[JOB_REASON_SIZE + 32];
+
+    ensure(job->ending && job->slot >= 0);
+    snprintf(what, sizeof(what), "%s%s%s",
+             job->after == JOB_SCHEDULED ? "done" : job_state_name[job->after],
+             *job->reason ? ": " : "", job->reason);
+    save_counts(jobs, job, now_ns);
+    recording_end_run(job->recording, now_ns, what);
+    job->slot = -1;
+    job->ending = false;
+    kfl_statement_free(job->statement);
+    job->statement = NULL;
+    job->state = job->after;
+    settle(jobs, job);
+}
+
+void jobs_step(struct jobs *jobs, struct schedule_clock clock)
+{
+    for (unsigned i = 0; i < jobs->n; i++) {
+        struct job *job = jobs->job[i];
+
+        if (job->slot >= 0 && !job->ending)
+            look_after(jobs, job, clock);
+        step(jobs, job, clock);
+    }
+}
+
+unsigned jobs_declare(struct jobs *jobs, const struct conf_job *specs, unsigned n,
+                      struct schedule_clock clock, void (*complain)(const char *text))
+{
+    unsigned n_waiting = 0;
+
+    for (unsigned i = 0; i < jobs->n; i++) {
+        struct job *job = jobs->job[i];
+        bool wanted = !job->declared || job->deleted;
+
+        for (unsigned k = 0; k < n; k++)
+            wanted |= job_spec_equal(&job->spec, &specs[k]);
+        if (!wanted) {
+            /* Changed or gone; what it recorded is not thrown away by editing a file. */
+            job_delete(jobs, job, true, clock);
+            if (i < jobs->n && jobs->job[i] != job)
+                i--;
+        }
+    }
+    for (unsigned k = 0; k < n; k++) {
+        struct job *job = job_find(jobs, specs[k].name);
+        char error[JOB_ERROR_SIZE], text[JOB_ERROR_SIZE + 128];
+
+        if (job && job->deleted) {
+            n_waiting++;
+            continue;
+        }
+        if (job && job->declared)
+            continue;
+        if (job)
+            snprintf(error, sizeof(error),
+                     "a job of this name was created by hand: delete it, or "
+                     "rename the one in the configuration");
+        else if (!job_add(jobs, &specs[k], true, clock, &job, error))
+            continue;
+        snprintf(text, sizeof(text), "jobs[%u] '%.64s': %s", k, specs[k].name, error);
+        complain(text);
+    }
+    return n_waiting;
+}
+
+void jobs_save(struct jobs *jobs, uint64_t now_ns)
+{
+    for (unsigned i = 0; i < jobs->n; i++) {
+        struct job *job = jobs->job[i];
+
+        if (job->recording && job->slot >= 0)
+            save_counts(jobs, job, now_ns);
+        job_store_write_state(jobs->store, job);
+    }
+}
+
+struct job *job_find(const struct jobs *jobs, const char *name)
+{
+    for (unsigned i = 0; i < jobs->n; i++)
+        if (!strcmp(jobs->job[i]->spec.name, name))
+            return jobs->job[i];
+    return NULL;
+}
+
+unsigned jobs_n(const struct jobs *jobs)
+{
+    return jobs->n;
+}
+
+struct job *jobs_at(const struct jobs *jobs, unsigned i)
+{
+    ensure(i < jobs->n);
+    return jobs->job[i];
+}
+
+const char *jobs_store(const struct jobs *jobs)
+{
+    return jobs->store;
+}
+
+struct doc *job_doc(const struct jobs *jobs, const struct job *job)
+{
+    const struct doc *runs = doc_get(job->recording, "runs");
+    struct doc *doc = doc_object();
+    struct job_counts counts = {0};
+
+    if (job->recording && job->slot >= 0) {
+        jobs->ops->counts(jobs->context, job, &counts);
+        recording_count(job->recording, &counts);
+    }
+    if (job->recording)
+        recording_sum(job->recording, &counts);
+    doc_set_text(doc, "name", job->spec.name);
+    doc_set_text(doc, "state", job_state_name[job->state]);
+    doc_set_text(doc, "reason", job->reason);
+    doc_set_bool(doc, "ending", job->ending);
+    doc_set_text(doc, "kfl", job->spec.kfl);
+    doc_set_time(doc, "created", job->created_ns);
+    doc_set_bool(doc, "declared", job->declared);
+    doc_set_time(doc, "start", job->schedule.start_ns);
+    doc_set_time(doc, "next", schedule_next(&job->schedule, &job->clock));
+    doc_set_time(doc, "expires", schedule_expiry(&job->schedule, &job->clock));
+    doc_set_int(doc, "iterations", job->spec.iterations);
+    doc_set_uint(doc, "duration", job->spec.duration / NS_PER_MIN);
+    doc_set_uint(doc, "expiration", job->spec.expiration / NS_PER_MIN);
+    doc_set_uint(doc, "quota", job->spec.quota);
+    doc_set_text(doc, "on_quota", job->spec.on_quota);
+    doc_set_int(doc, "snaplen", job->spec.snaplen);
+    doc_set_uint(doc, "cutoff", job->spec.cutoff);
+    for (unsigned i = 0; i < JOB_COUNT_COUNT; i++)
+        doc_set_uint(doc, job_count_info[i].name, counts.value[i]);
+    doc_set(doc, "runs", runs ? doc_copy(runs) : doc_array());
+    return doc;
+}
+
+static struct job *new_job(void)
+{
+    struct job *job = calloc(1, sizeof(*job));
+
+    ensure(job);
+    job->slot = -1;
+    return job;
+}
+
+static void free_job(struct job *job)
+{
+    job_spec_free(&job->spec);
+    kfl_statement_free(job->statement);
+    if (job->recording)
+        doc_free(job->recording);
+    free(job);
+}
+
+static int insert(struct jobs *jobs, struct job *job, char *reterr_text)
+{
+    struct job **more = realloc(jobs->job, (jobs->n + 1) * sizeof(more[0]));
+    unsigned i = jobs->n;
+
+    if (!more) {
+        snprintf(reterr_text, JOB_ERROR_SIZE, "out of memory");
+        return -ENOMEM;
+    }
+    jobs->job = more;
+    for (; i > 0 && strcmp(more[i - 1]->spec.name, job->spec.name) > 0; i--)
+        more[i] = more[i - 1];
+    more[i] = job;
+    jobs->n++;
+    if (job->clock.next || job->clock.begun)
+        job->recording = recording_open(jobs->store, job);
+    return 0;
+}
+
+static void drop(struct jobs *jobs, struct job *job)
+{
+    unsigned i = 0;
+
+    while (jobs->job[i] != job)
+        i++;
+    memmove(jobs->job + i, jobs->job + i + 1, (jobs->n - i - 1) * sizeof(jobs->job[0]));
+    jobs->n--;
+    free_job(job);
+}
+
+/* When the table is full the expired job that is longest over makes room. */
+static int make_room(struct jobs *jobs, char *reterr_text)
+{
+    struct job *oldest = NULL;
+
+    if (jobs->n < jobs->max)
+        return 0;
+    for (unsigned i = 0; i < jobs->n; i++)
+        if (jobs->job[i]->state == JOB_EXPIRED &&
+            (!oldest || jobs->job[i]->clock.ended_ns < oldest->clock.ended_ns))
+            oldest = jobs->job[i];
+    if (!oldest) {
+        snprintf(reterr_text, JOB_ERROR_SIZE,
+                 "there are %u jobs, and limits.jobs allows no more: delete some", jobs->n);
+        return -ENOSPC;
+    }
+    job_store_remove(jobs->store, oldest->spec.name);
+    drop(jobs, oldest);
+    return 0;
+}
+
+static int check_free(struct jobs *jobs, const char *name, bool declared, char *reterr_text)
+{
+    struct job *job = job_find(jobs, name);
+
+    if (job && job->state == JOB_EXPIRED) {
+        job_store_remove(jobs->store, name);
+        drop(jobs, job);
+        job = NULL;
+    }
+    if (job) {
+        snprintf(reterr_text, JOB_ERROR_SIZE,
+                 "there is a job '%s' already (%s): delete it, or take another name", name,
+                 job_state_name[job->state]);
+        return -EEXIST;
+    }
+    /* A declared job that was changed goes on in its recording. */
+    if (!declared && recording_exists(jobs->store, name)) {
+        snprintf(reterr_text, JOB_ERROR_SIZE,
+                 "there is a recording '%s' already: delete it, or take another name", name);
+        return -EEXIST;
+    }
+    return 0;
+}
+
+static void step(struct jobs *jobs, struct job *job, struct schedule_clock clock)
+{
+    while (!job->ending) {
+        struct schedule_action action = schedule_step(&job->schedule, &job->clock, clock);
+
+        switch (action.event) {
+        case SCHEDULE_NOTHING:
+            return;
+        case SCHEDULE_BEGIN:
+            begin(jobs, job, &action, clock);
+            break;
+        case SCHEDULE_END:
+            if (job->slot < 0 && job->recording) /* its window passed while we were down */
+                recording_end_run(job->recording,
+                                  schedule_run_start(&job->schedule, action.number) +
+                                      job->schedule.duration_ns,
+                                  "cut short: the recorder was not running");
+            end(jobs, job, job->clock.over ? JOB_DONE : JOB_SCHEDULED, "");
+            break;
+        case SCHEDULE_MISSED:
+            if (!job->recording)
+                job->recording = recording_open(jobs->store, job);
+            recording_miss_runs(job->recording, action.number, action.n);
+            job->state = job->clock.over ? JOB_DONE : JOB_SCHEDULED;
+            settle(jobs, job);
+            break;
+        case SCHEDULE_EXPIRE:
+            recording_delete(jobs->store, job->spec.name);
+            if (job->recording)
+                doc_free(job->recording);
+            job->recording = NULL;
+            job->state = JOB_EXPIRED;
+            settle(jobs, job);
+            return;
+        }
+    }
+}
+
+static void begin(struct jobs *jobs, struct job *job, const struct schedule_action *action,
+                  struct schedule_clock clock)
+{
+    char error[JOB_ERROR_SIZE] = "";
+    int err;
+
+    if (!job->recording)
+        job->recording = recording_open(jobs->store, job);
+    recording_begin_run(job->recording, action->number, clock.wall_ns);
+    job->limit_reached = false;
+    err = check_statement(job->spec.kfl, clock.wall_ns, &job->statement, error);
+    if (!err) {
+        job->state = JOB_RECORDING;
+        err = jobs->ops->begin(jobs->context, job, error);
+    }
+    if (err) {
+        error[strcspn(error, "\n")] = 0;
+        kfl_statement_free(job->statement);
+        job->statement = NULL;
+        schedule_stop(&job->clock, clock);
+        end(jobs, job, JOB_FAILED, error);
+        return;
+    }
+    settle(jobs, job);
+}
+
+/* The run is over; what it is then, and why. */
+static void end(struct jobs *jobs, struct job *job, enum job_state after, const char *reason)
+{
+    snprintf(job->reason, sizeof(job->reason), "%.*s", JOB_REASON_SIZE - 1, reason);
+    job->after = after;
+    if (job->slot >= 0) {
+        job->ending = true;
+        job_store_write_state(jobs->store, job);
+        jobs->ops->end(jobs->context, job);
+        return;
+    }
+    job->state = after;
+    settle(jobs, job);
+}
+
+/* Its state has changed and nothing is on its way: onto disk with it, or away. */
+static void settle(struct jobs *jobs, struct job *job)
+{
+    if (job->deleted && job->slot < 0) {
+        if (job->recording && job->keep_recording)
+            recording_save(jobs->store, job);
+        if (!job->keep_recording)
+            recording_delete(jobs->store, job->spec.name);
+        job_store_remove(jobs->store, job->spec.name);
+        drop(jobs, job);
+        return;
+    }
+    if (job->recording)
+        recording_save(jobs->store, job);
+    job_store_write_state(jobs->store, job);
+}
+
+/* Counts onto disk now and then; the statement's limit. */
+static void look_after(struct jobs *jobs, struct job *job, struct schedule_clock clock)
+{
+    int64_t limit = kfl_statement_limit(job->statement);
+
+    if (clock.wall_ns - job->saved_ns >= SAVE_INTERVAL_NS || clock.wall_ns < job->saved_ns)
+        save_counts(jobs, job, clock.wall_ns);
+    if (limit > 0) {
+        struct job_counts counts = {0};
+
+        jobs->ops->counts(jobs->context, job, &counts);
+        if (!job->limit_reached && counts.value[JOB_COUNT_entries] >= (uint64_t)limit) {
+            job->limit_reached = true;
+            jobs->ops->saturate(jobs->context, job);
+        }
+    }
+}
+
+static void save_counts(struct jobs *jobs, struct job *job, uint64_t now_ns)
+{
+    struct job_counts counts = {0};
+
+    jobs->ops->counts(jobs->context, job, &counts);
+    recording_count(job->recording, &counts);
+    recording_save(jobs->store, job);
+    job->saved_ns = now_ns;
+}
+
+static void set_schedule(struct job *job, uint64_t start_ns)
+{
+    job->schedule.start_ns = start_ns;
+    job->schedule.iterations = job->spec.iterations;
+    job->schedule.duration_ns = job->spec.duration;
+    job->schedule.expiration_ns = job->spec.expiration;
+}
+
+static int check_statement(const char *kfl, uint64_t now_ns, struct kfl_statement **ret_statement,
+                           char *reterr_text)
+{
+    struct kfl_messages messages = {0};
+    size_t size = strlen(kfl);
+    int err =
+        kfl_statement_create(kfl, size, (int64_t)(now_ns / NS_PER_MS), ret_statement, &messages);
+
+    if (!err) {
+        messages.n = 0;
+        err = kfl_statement_check_job(*ret_statement, &messages);
+        if (err) {
+            kfl_statement_free(*ret_statement);
+            *ret_statement = NULL;
+        }
+    }
+    if (err) {
+        unsigned i = 0;
+        int used;
+
+        while (i + 1 < messages.n && messages.message[i].warning)
+            i++;
+        used = snprintf(reterr_text, JOB_ERROR_SIZE, "the statement is refused: ");
+        used += kfl_message_format(&messages.message[i], reterr_text + used,
+                                   (size_t)(JOB_ERROR_SIZE - used));
+        if (used + 1 < JOB_ERROR_SIZE) {
+            reterr_text[used++] = '\n';
+            kfl_message_caret(&messages.message[i], kfl, size, reterr_text + used,
+                              (size_t)(JOB_ERROR_SIZE - used));
+        }
+    }
+    return err;
+}

@@ -1,0 +1,140 @@
+/* job.h - what people asked to be recorded: statement, name, schedule, limits, and how it stands.
+ *
+ * A job lives in STORE/jobs/NAME.conf (what was asked, libconfig) and NAME.json beside it (how it
+ * stands). What it leaves is a recording (recording.h), in which each run is a fact.
+ *
+ * The table decides when a job records and what becomes of it; how packets come into its folder is
+ * behind struct job_ops (deck.c, or a test). Ending a run takes time: what is on its way is
+ * written first, then job_ended() is called.
+ *
+ * Thread: mgmt. Time is an argument. */
+#ifndef MGMT_JOB_H
+#define MGMT_JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../kfl-jit/kfl.h"
+#include "conf.h"
+#include "doc.h"
+#include "schedule.h"
+
+enum { JOB_NAME_MAX = 64, JOB_ERROR_SIZE = 2048, JOB_REASON_SIZE = 256, JOB_PATH_SIZE = 1024 };
+
+/*      create --> SCHEDULED --its time--> RECORDING --end of a run, another to come--> SCHEDULED
+ *                  |  |  |                 |  |  |
+ *                  |  |  +--last missed--+ |  |  +--end of the last run----> DONE ----+
+ *                  |  +-----stop-------- | +  +-----stop, quota-----------> STOPPED --+--> EXPIRED
+ *                  +--------cannot ----- | ------+--I/O error, no slot----> FAILED ---+
+ *                           begin        +------------------------------> DONE
+ *
+ * Forbidden: out of DONE, STOPPED, FAILED to anything but EXPIRED; out of EXPIRED. A job in any
+ * state can be deleted. */
+enum job_state {
+    JOB_SCHEDULED,
+    JOB_RECORDING,
+    JOB_DONE,
+    JOB_STOPPED,
+    JOB_FAILED,
+    JOB_EXPIRED,
+    JOB_STATE_COUNT
+};
+extern const char *const job_state_name[JOB_STATE_COUNT];
+
+enum job_count {
+#define JOB_COUNT(id, kind, help) JOB_COUNT_##id,
+#include "job_count.def"
+#undef JOB_COUNT
+    JOB_COUNT_COUNT
+};
+
+enum job_count_kind { JOB_COUNT_KIND_COUNT, JOB_COUNT_KIND_LOSS, JOB_COUNT_KIND_GAUGE };
+
+struct job_count_info {
+    const char *name, *help;
+    enum job_count_kind kind;
+};
+extern const struct job_count_info job_count_info[JOB_COUNT_COUNT];
+
+struct job_counts {
+    uint64_t value[JOB_COUNT_COUNT];
+    uint64_t first_ns, last_ns; /* of packets; 0: none */
+};
+
+struct job {
+    struct conf_job spec; /* texts are the job's own */
+    struct schedule schedule;
+    struct schedule_state clock;
+    enum job_state state;
+    char reason[JOB_REASON_SIZE]; /* why it stopped or failed; "" */
+    uint64_t created_ns;
+    bool declared; /* by the configuration */
+    /* of a run under way */
+    int slot;                        /* -1: none */
+    struct kfl_statement *statement; /* compiled for this run; null */
+    bool ending;                     /* the run is over, its data is on the way to disk */
+    enum job_state after;            /* what it is then */
+    bool limit_reached;              /* limit(n): nothing new matches, what matched is finished */
+    bool deleted, keep_recording;    /* ... and then it goes */
+    struct doc *recording;           /* recording.json; null before the first run */
+    uint64_t saved_ns;
+};
+
+struct job_ops {
+    /* Packets may come: sets job->slot. -> 0 or -errno with the reason. */
+    int (*begin)(void *context, struct job *job, char reterr_text[static JOB_ERROR_SIZE]);
+    /* No more packets; job_ended() is called when all is on disk. */
+    void (*end)(void *context, struct job *job);
+    void (*counts)(void *context, const struct job *job, struct job_counts *ret_counts);
+    /* Nothing new matches from now on; what has matched goes on. */
+    void (*saturate)(void *context, struct job *job);
+};
+
+struct jobs;
+
+/* store: the folder; made when missing. -> 0 or -errno with the message. */
+int jobs_create(const char *store, const struct job_ops *ops, void *context, struct jobs **ret_jobs,
+                char reterr_text[static JOB_ERROR_SIZE]);
+void jobs_free(struct jobs *jobs);
+void jobs_set_limits(struct jobs *jobs, unsigned max, uint64_t statement_max);
+/* Takes up the jobs of the store. What cannot be read is said by `complain` and left alone. */
+void jobs_load(struct jobs *jobs, struct schedule_clock clock, void (*complain)(const char *text));
+
+/* [A-Za-z0-9][A-Za-z0-9._-]{0,63}. -> 0 or -EINVAL with the message. */
+int job_check_name(const char *name, char reterr_text[static JOB_ERROR_SIZE]);
+/* Could this be a job? Name, statement (with a caret below), schedule. */
+int job_check(const struct conf_job *spec, uint64_t now_ns,
+              char reterr_text[static JOB_ERROR_SIZE]);
+
+/* -> 0, -EINVAL (bad input), -EEXIST, -ENOSPC, or another -errno; with the message. */
+int job_add(struct jobs *jobs, const struct conf_job *spec, bool declared,
+            struct schedule_clock clock, struct job **ret_job,
+            char reterr_text[static JOB_ERROR_SIZE]);
+void job_stop(struct jobs *jobs, struct job *job, struct schedule_clock clock);
+/* At once, or when its run has ended (then later by itself). */
+void job_delete(struct jobs *jobs, struct job *job, bool keep_recording,
+                struct schedule_clock clock);
+/* It can go no further: I/O error. */
+void job_fail(struct jobs *jobs, struct job *job, struct schedule_clock clock, const char *reason);
+void job_quota(struct jobs *jobs, struct job *job, struct schedule_clock clock);
+/* Called by whoever implements job_ops.end, when all is on disk. */
+void job_ended(struct jobs *jobs, struct job *job, uint64_t now_ns);
+
+/* What is due. */
+void jobs_step(struct jobs *jobs, struct schedule_clock clock);
+/* Declared jobs are created, changed (a new one takes the place of the old, in the same recording)
+ * and removed (the recording stays). -> how many wait for the one they replace to end: call again.
+ */
+unsigned jobs_declare(struct jobs *jobs, const struct conf_job *specs, unsigned n,
+                      struct schedule_clock clock, void (*complain)(const char *text));
+/* The process ends: counts are saved, runs stay open for the next start. */
+void jobs_save(struct jobs *jobs, uint64_t now_ns);
+
+struct job *job_find(const struct jobs *jobs, const char *name);
+unsigned jobs_n(const struct jobs *jobs);
+struct job *jobs_at(const struct jobs *jobs, unsigned i); /* in order of names */
+const char *jobs_store(const struct jobs *jobs);
+/* As `job show --json` has it: new doc. */
+struct doc *job_doc(const struct jobs *jobs, const struct job *job);
+
+#endif

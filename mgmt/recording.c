@@ -1,0 +1,262 @@
+#include "recording.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "files.h"
+
+enum { DESCRIPTION_SIZE_MAX = 16 << 20, RUNS_MAX = 10000 };
+
+#define DESCRIPTION "recording.json"
+
+static struct doc *load(const char *store, const char *name);
+static struct doc *last_run(struct doc *recording);
+static void set_counts(struct doc *doc, const struct job_counts *counts);
+static void add_counts(struct job_counts *counts, const struct doc *doc);
+static bool contains(const char *text, const char *search);
+
+void recording_path(const char *store, const char *name, char ret_path[static JOB_PATH_SIZE])
+{
+    snprintf(ret_path, JOB_PATH_SIZE, "%s/recordings%s%s", store, *name ? "/" : "", name);
+}
+
+bool recording_exists(const char *store, const char *name)
+{
+    char path[JOB_PATH_SIZE];
+
+    recording_path(store, name, path);
+    return !access(path, F_OK);
+}
+
+struct doc *recording_open(const char *store, const struct job *job)
+{
+    struct doc *recording = load(store, job->spec.name);
+
+    if (!recording) {
+        recording = doc_object();
+        doc_set_text(recording, "name", job->spec.name);
+        doc_set_time(recording, "created", job->created_ns);
+    }
+    doc_set_text(recording, "kfl", job->spec.kfl);
+    if (!doc_get(recording, "runs"))
+        doc_set(recording, "runs", doc_array());
+    return recording;
+}
+
+void recording_begin_run(struct doc *recording, int64_t number, uint64_t now_ns)
+{
+    struct doc *run = last_run(recording);
+    struct job_counts counts = {0};
+
+    if (run && doc_int(run, "number", -1) == number && !doc_time(run, "end", 0)) {
+        /* Goes on after a restart: what was counted before stays. */
+        add_counts(&counts, run);
+        doc_set(run, "before", doc_object());
+        set_counts(doc_child(run, "before"), &counts);
+        doc_set_null(run, "end");
+        return;
+    }
+    if (doc_size(doc_get(recording, "runs")) >= RUNS_MAX)
+        return;
+    run = doc_object();
+    doc_set_int(run, "number", number);
+    doc_set_time(run, "start", now_ns);
+    doc_set_null(run, "end");
+    doc_set_text(run, "what", "recording");
+    set_counts(run, &counts);
+    doc_append(doc_child(recording, "runs"), run);
+}
+
+void recording_count(struct doc *recording, const struct job_counts *counts)
+{
+    struct doc *run = last_run(recording);
+    struct job_counts sum = *counts;
+
+    if (!run)
+        return;
+    add_counts(&sum, doc_get(run, "before"));
+    set_counts(run, &sum);
+}
+
+void recording_end_run(struct doc *recording, uint64_t end_ns, const char *what)
+{
+    struct doc *run = last_run(recording);
+
+    if (!run)
+        return;
+    doc_set_time(run, "end", end_ns);
+    doc_set_text(run, "what", what);
+}
+
+void recording_miss_runs(struct doc *recording, int64_t number, int64_t n)
+{
+    struct doc *run = doc_object();
+
+    doc_set_int(run, "number", number);
+    doc_set_int(run, "n", n);
+    doc_set_text(run, "what", "missed: the recorder was not running");
+    doc_append(doc_child(recording, "runs"), run);
+}
+
+void recording_sum(const struct doc *recording, struct job_counts *ret_counts)
+{
+    const struct doc *runs = doc_get(recording, "runs");
+
+    memset(ret_counts, 0, sizeof(*ret_counts));
+    for (size_t i = 0; i < doc_size(runs); i++)
+        add_counts(ret_counts, doc_at(runs, i));
+}
+
+int recording_save(const char *store, const struct job *job)
+{
+    char folder[JOB_PATH_SIZE], path[JOB_PATH_SIZE + 32];
+    struct job_counts sum;
+    int err;
+
+    recording_path(store, job->spec.name, folder);
+    snprintf(path, sizeof(path), "%s/" DESCRIPTION, folder);
+    recording_sum(job->recording, &sum);
+    set_counts(job->recording, &sum);
+    doc_set_text(job->recording, "state", job_state_name[job->state]);
+    doc_set_text(job->recording, "reason", job->reason);
+    doc_set_time(job->recording, "expires", schedule_expiry(&job->schedule, &job->clock));
+    err = folder_make(folder, 0750);
+    return err ? err : doc_write(job->recording, path, 0640);
+}
+
+struct doc *recording_doc(const char *store, const char *name)
+{
+    struct doc *recording;
+    struct recording_size size;
+    char path[JOB_PATH_SIZE];
+
+    if (!recording_exists(store, name))
+        return NULL;
+    recording = load(store, name);
+    if (!recording) {
+        recording = doc_object();
+        doc_set_text(recording, "kfl", "");
+        doc_set_text(recording, "state", "unknown");
+        doc_set_text(recording, "reason", "it has no description (" DESCRIPTION ")");
+    }
+    size = recording_measure(store, name);
+    recording_path(store, name, path);
+    doc_set_text(recording, "name", name);
+    doc_set_text(recording, "folder", path);
+    doc_set_uint(recording, "size", size.bytes);
+    doc_set_uint(recording, "files", size.segments);
+    return recording;
+}
+
+struct doc *recordings_doc(const char *store, const char *search)
+{
+    struct doc *all = doc_array();
+    char path[JOB_PATH_SIZE], error[JOB_ERROR_SIZE];
+    struct dirent **entries;
+    int n;
+
+    recording_path(store, "", path);
+    n = scandir(path, &entries, NULL, alphasort);
+    for (int i = 0; i < n; i++) {
+        struct doc *recording = NULL;
+
+        if (!job_check_name(entries[i]->d_name, error))
+            recording = recording_doc(store, entries[i]->d_name);
+        if (recording && (contains(entries[i]->d_name, search) ||
+                          contains(doc_text(recording, "kfl", ""), search)))
+            doc_append(all, recording);
+        else if (recording)
+            doc_free(recording);
+        free(entries[i]);
+    }
+    if (n >= 0)
+        free(entries);
+    return all;
+}
+
+int recording_delete(const char *store, const char *name)
+{
+    char path[JOB_PATH_SIZE];
+
+    recording_path(store, name, path);
+    return folder_remove(path);
+}
+
+struct recording_size recording_measure(const char *store, const char *name)
+{
+    struct recording_size size = {0};
+    char path[JOB_PATH_SIZE];
+    const struct dirent *entry;
+    DIR *dir;
+
+    recording_path(store, name, path);
+    dir = opendir(path);
+    while (dir && (entry = readdir(dir))) {
+        struct stat st;
+        const char *dot = strrchr(entry->d_name, '.');
+
+        if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
+            continue;
+        size.bytes += (uint64_t)st.st_size;
+        size.segments += dot && !strcmp(dot, ".pcapng");
+    }
+    if (dir)
+        closedir(dir);
+    return size;
+}
+
+static struct doc *load(const char *store, const char *name)
+{
+    char folder[JOB_PATH_SIZE], path[JOB_PATH_SIZE + 32], error[DOC_ERROR_SIZE];
+
+    recording_path(store, name, folder);
+    snprintf(path, sizeof(path), "%s/" DESCRIPTION, folder);
+    return doc_read(path, DESCRIPTION_SIZE_MAX, error);
+}
+
+static struct doc *last_run(struct doc *recording)
+{
+    struct doc *runs = doc_child(recording, "runs");
+    size_t n = doc_size(runs);
+
+    return n ? doc_child_at(runs, n - 1) : NULL;
+}
+
+static void set_counts(struct doc *doc, const struct job_counts *counts)
+{
+    for (unsigned i = 0; i < JOB_COUNT_COUNT; i++)
+        doc_set_uint(doc, job_count_info[i].name, counts->value[i]);
+    doc_set_time(doc, "first", counts->first_ns);
+    doc_set_time(doc, "last", counts->last_ns);
+}
+
+static void add_counts(struct job_counts *counts, const struct doc *doc)
+{
+    uint64_t first_ns = doc_time(doc, "first", 0);
+    uint64_t last_ns = doc_time(doc, "last", 0);
+
+    for (unsigned i = 0; i < JOB_COUNT_COUNT; i++) {
+        uint64_t value = doc_uint(doc, job_count_info[i].name, 0);
+
+        if (job_count_info[i].kind != JOB_COUNT_KIND_GAUGE)
+            counts->value[i] += value;
+        else if (value > counts->value[i])
+            counts->value[i] = value;
+    }
+    if (first_ns && (!counts->first_ns || first_ns < counts->first_ns))
+        counts->first_ns = first_ns;
+    if (last_ns > counts->last_ns)
+        counts->last_ns = last_ns;
+}
+
+/* Without regard to case; null finds everything. */
+static bool contains(const char *text, const char *search)
+{
+    return !search || strcasestr(text, search);
+}
