@@ -26,7 +26,7 @@
 #include "packet.h"
 
 /* What conn.state is made of; of the stream, not of a direction. No move leads back to the left,
- * but a SYN with another ISN, or one after FIN or RST, ends the stream and begins another.
+ * but a SYN with another ISN ends the stream and begins another.
  *
  *     NONE --SYN--> SYN_SENT --SYN+ACK--> SYN_RECEIVED --ACK--> ESTABLISHED
  *       |              |                       ^                   |    |

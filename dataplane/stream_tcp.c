@@ -49,16 +49,15 @@ bool stream_count(struct stream *stream, const struct packet *packet)
     return stream->tcp != before;
 }
 
-/* A SYN seen again is a retransmission when it has the same sequence number, unless the connection
- * was torn down in between. A direction not seen yet has nothing to differ from. */
+/* A SYN seen again is a retransmission when it has the same sequence number, and may come late. A
+ * direction not seen yet has nothing to differ from. */
 bool stream_begins_anew(const struct stream *stream, const struct packet *packet)
 {
     const uint8_t *tcp = tcp_header(stream, packet);
 
-    if (!tcp || (tcp[13] & (SYN | ACK)) != SYN ||
-        !(stream->flags & (STREAM_ISN_0 << packet->sender)))
-        return false;
-    return sequence_of(tcp) != stream->isn[packet->sender] || (stream->tcp_flags & (FIN | RST));
+    return tcp && (tcp[13] & (SYN | ACK)) == SYN &&
+           (stream->flags & (STREAM_ISN_0 << packet->sender)) &&
+           sequence_of(tcp) != stream->isn[packet->sender];
 }
 
 void stream_begin_orientation(struct stream *stream, const struct packet *packet)
