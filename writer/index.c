@@ -1,0 +1,219 @@
+#include "index.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../dataplane/pcapng_block.h"
+#include "io.h"
+#include "pcapng_read.h"
+
+typedef int (*visit_function)(void *context, const struct index_chunk *chunk);
+
+struct walk {
+    struct pcapng_reader segment, index;
+    uint8_t *rows;
+    visit_function visit;
+    void *context;
+    uint64_t size; /* of the segment */
+};
+
+static int walk_index(struct walk *walk, struct index_walk *done);
+static int walk_blocks(struct walk *walk, struct index_walk *done);
+static int write_directory(void *context, const struct index_chunk *chunk);
+
+int index_walk(const char *segment_path, bool use_index, visit_function visit, void *context,
+               struct index_walk *ret_walk)
+{
+    struct walk walk = {.visit = visit, .context = context, .index.file = -1};
+    struct index_walk done = {0};
+    char path[4096];
+    int error = pcapng_read_open(&walk.segment, segment_path);
+
+    if (error)
+        return error;
+    walk.size = (uint64_t)lseek(walk.segment.file, 0, SEEK_END);
+    walk.rows = aligned_alloc(64, INDEX_DIRECTORY_MAX);
+    if (!walk.rows)
+        error = -ENOMEM;
+    if (!error && use_index && !index_path(segment_path, path, sizeof(path)) &&
+        !pcapng_read_open(&walk.index, path))
+        error = walk_index(&walk, &done);
+    if (!error)
+        error = walk_blocks(&walk, &done);
+    free(walk.rows);
+    pcapng_read_close(&walk.index);
+    pcapng_read_close(&walk.segment);
+    if (ret_walk)
+        *ret_walk = done;
+    return error;
+}
+
+int index_rebuild(const char *segment_path)
+{
+    char path[4096], new_path[4096 + 8];
+    FILE *file;
+    int error = index_path(segment_path, path, sizeof(path)), fd;
+
+    if (error)
+        return error;
+    snprintf(new_path, sizeof(new_path), "%s.new", path);
+    fd = open(new_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, IO_FILE_MODE);
+    if (fd < 0)
+        return -errno;
+    file = fdopen(fd, "w");
+    if (!file) {
+        close(fd);
+        return -ENOMEM;
+    }
+    error = index_walk(segment_path, false, write_directory, file, NULL);
+    if (fclose(file) && !error)
+        error = -errno;
+    if (!error && rename(new_path, path))
+        error = -errno;
+    if (error)
+        unlink(new_path);
+    return error;
+}
+
+int index_path(const char *segment_path, char *ret_path, size_t size)
+{
+    static const char suffix[] = ".pcapng";
+    size_t length = strlen(segment_path), stem = length - (sizeof(suffix) - 1);
+
+    if (length < sizeof(suffix) || strcmp(segment_path + stem, suffix))
+        return -EINVAL;
+    if (stem + sizeof(".idx") > size)
+        return -ENAMETOOLONG;
+    memcpy(ret_path, segment_path, stem);
+    memcpy(ret_path + stem, ".idx", sizeof(".idx"));
+    return 0;
+}
+
+const char *index_name(const struct index_chunk *chunk, const struct chunk_stream *stream,
+                       unsigned side)
+{
+    return stream->name[side] ? chunk->text + stream->name[side] - 1 : "";
+}
+
+uint32_t index_parse(const uint8_t *body, uint64_t size, uint8_t *rows,
+                     struct index_chunk *ret_chunk)
+{
+    struct chunk_directory d;
+    struct index_chunk chunk;
+    uint64_t total;
+    uint32_t rows_size;
+
+    if (size < sizeof(d))
+        return 0;
+    memcpy(&d, body, sizeof(d));
+    total = sizeof(d) + (uint64_t)d.n_streams * sizeof(struct chunk_stream) +
+            (uint64_t)d.n_runs * sizeof(struct chunk_run) + (((uint64_t)d.text_size + 7) & ~7ULL);
+    if (d.magic != CHUNK_DIRECTORY_MAGIC || total > size || total > INDEX_DIRECTORY_MAX)
+        return 0;
+    rows_size = (uint32_t)(total - sizeof(d));
+    memcpy(rows, body + sizeof(d), rows_size);
+    chunk = (struct index_chunk){.offset = d.offset,
+                                 .size = d.size,
+                                 .n_streams = d.n_streams,
+                                 .n_runs = d.n_runs,
+                                 .text_size = d.text_size,
+                                 .first_ns = d.first_ns,
+                                 .last_ns = d.last_ns,
+                                 .streams = (const void *)rows};
+    chunk.runs = (const void *)(chunk.streams + d.n_streams);
+    chunk.text = (const char *)(chunk.runs + d.n_runs);
+    if (d.text_size && chunk.text[d.text_size - 1])
+        return 0;
+    for (uint32_t i = 0; i < d.n_streams; i++)
+        if (chunk.streams[i].name[0] > d.text_size || chunk.streams[i].name[1] > d.text_size ||
+            chunk.streams[i].client > 1)
+            return 0;
+    for (uint32_t i = 0; i < d.n_runs; i++)
+        if (chunk.runs[i].stream >= d.n_streams || chunk.runs[i].offset >= d.size)
+            return 0;
+    *ret_chunk = chunk;
+    return (uint32_t)total;
+}
+
+/* As long as the index's records follow one another, and are about what is there. */
+static int walk_index(struct walk *walk, struct index_walk *done)
+{
+    uint64_t at = 0;
+    int result = 0;
+
+    while (!result) {
+        const struct chunk_directory *head;
+        struct index_chunk chunk;
+        const uint8_t *body = pcapng_read_bytes(&walk->index, at, sizeof(*head));
+        struct chunk_directory d;
+        uint64_t size;
+        uint32_t parsed;
+
+        if (!body)
+            break;
+        memcpy(&d, body, sizeof(d));
+        size = sizeof(d) + (uint64_t)d.n_streams * sizeof(struct chunk_stream) +
+               (uint64_t)d.n_runs * sizeof(struct chunk_run) +
+               (((uint64_t)d.text_size + 7) & ~7ULL);
+        if (d.magic != CHUNK_DIRECTORY_MAGIC || size > INDEX_DIRECTORY_MAX)
+            break;
+        body = pcapng_read_bytes(&walk->index, at, (uint32_t)size);
+        parsed = body ? index_parse(body, size, walk->rows, &chunk) : 0;
+        if (!parsed || chunk.offset != done->end || chunk.offset + chunk.size > walk->size)
+            break;
+        done->end += chunk.size;
+        done->n_chunks++;
+        at += parsed;
+        result = walk->visit(walk->context, &chunk);
+    }
+    return result;
+}
+
+/* What the index does not have: blocks up to each padding block with a directory. */
+static int walk_blocks(struct walk *walk, struct index_walk *done)
+{
+    struct pcapng_block block;
+    struct index_chunk chunk;
+    int result = 0, got;
+
+    pcapng_read_seek(&walk->segment, done->end);
+    while (!result && (got = pcapng_read_next(&walk->segment, &block)) > 0) {
+        if (block.type != PCAPNG_PADDING)
+            continue;
+        if (!index_parse(block.at + 8, block.size - PCAPNG_PADDING_MIN, walk->rows, &chunk) ||
+            chunk.offset != done->end || chunk.offset + chunk.size != block.offset + block.size) {
+            done->damaged = true;
+            return 0;
+        }
+        done->from_blocks += chunk.size;
+        done->end += chunk.size;
+        done->n_chunks++;
+        result = walk->visit(walk->context, &chunk);
+    }
+    if (!result && (got < 0 || walk->segment.offset != done->end))
+        done->damaged = true;
+    return result ? result : got < 0 && got != -EBADMSG ? got : 0;
+}
+
+static int write_directory(void *context, const struct index_chunk *chunk)
+{
+    const struct chunk_directory head = {.magic = CHUNK_DIRECTORY_MAGIC,
+                                         .offset = chunk->offset,
+                                         .size = chunk->size,
+                                         .n_streams = chunk->n_streams,
+                                         .n_runs = chunk->n_runs,
+                                         .text_size = chunk->text_size,
+                                         .first_ns = chunk->first_ns,
+                                         .last_ns = chunk->last_ns};
+    size_t rows =
+        chunk_directory_size(chunk->n_streams, chunk->n_runs, chunk->text_size) - sizeof(head);
+
+    if (fwrite(&head, sizeof(head), 1, context) != 1 ||
+        (rows && fwrite(chunk->streams, rows, 1, context) != 1))
+        return -EIO;
+    return 0;
+}
