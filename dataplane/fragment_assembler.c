@@ -18,6 +18,7 @@ enum {
 struct datagram {
     struct fragment_id id;
     uint64_t ts_ns;   /* of the newest fragment; 0: free */
+    uint32_t end;     /* the farthest that a fragment reached */
     uint32_t size;    /* known from the last fragment; 0 before */
     uint32_t n_units; /* that came */
     bool refused;     /* its fragments contradict each other: nothing is made of it */
@@ -105,7 +106,7 @@ static struct datagram *place_of(struct fragment_assembler *assembler, const str
     }
     if (!oldest->ts_ns || memcmp(&oldest->id, id, sizeof(*id))) {
         oldest->id = *id;
-        oldest->size = 0;
+        oldest->end = oldest->size = 0;
         oldest->n_units = 0;
         oldest->refused = false;
         memset(oldest->came, 0, sizeof(oldest->came));
@@ -130,8 +131,8 @@ static bool add(struct fragment_assembler *assembler, struct datagram *datagram,
     if (datagram->refused || !part->size)
         return false;
     if (end > DATAGRAM_MAX || (packet->fragment_more && part->size % UNIT) ||
-        (datagram->size &&
-         (end > datagram->size || (!packet->fragment_more && end != datagram->size)))) {
+        (datagram->size && end > datagram->size) ||
+        (!packet->fragment_more && end < datagram->end)) {
         datagram->refused = true;
         if (assembler->counters)
             counter_add(assembler->counters, COUNTER_fragments_lost, 1);
@@ -152,6 +153,8 @@ static bool add(struct fragment_assembler *assembler, struct datagram *datagram,
     for (uint32_t unit = first; unit < last; unit++)
         datagram->came[unit / 64] |= UINT64_C(1) << unit % 64;
     datagram->n_units += last - first;
+    if (end > datagram->end)
+        datagram->end = end;
     if (!packet->fragment_more)
         datagram->size = end;
     return true;
