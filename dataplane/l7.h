@@ -93,6 +93,10 @@ void l7_wake(struct l7 *l7, enum kfl_side side);
 /* The bytes that follow on both sides are of another protocol: a given one, or whatever a probe
  * finds (proto KFL_PROTO_COUNT). State is freed, pending halves are ended. */
 void l7_switch(struct l7 *l7, enum kfl_proto proto);
+/* A half that the dissector after an l7_switch() goes on with (the HTTP/1 request that became
+ * stream 1 of HTTP/2): handed over by one, fetched by the other in its init(). */
+void l7_hand_over(struct l7 *l7, struct l7_half *half);
+struct l7_half *l7_handed_over(struct l7 *l7);
 /* No further entry can come of this stream (all is encrypted from here): the stream's remaining
  * jobs are settled, nothing is parsed any more. */
 void l7_finish(struct l7 *l7);
@@ -115,9 +119,10 @@ void l7_half_free(struct l7 *l7, struct l7_half *half);
  * One tape a classifier: between tape and add nothing else of l7 is called. */
 struct fact_tape *l7_tape(struct l7 *l7);
 void l7_half_add(struct l7 *l7, struct l7_half *half);
-void l7_half_proto(struct l7_half *half, enum kfl_proto proto);  /* if not the dissector's own */
-void l7_half_version(struct l7_half *half, const char *version); /* a constant text */
-void l7_half_wire(struct l7_half *half, uint64_t size);          /* adds bytes on the wire */
+void l7_half_proto(struct l7_half *half, enum kfl_proto proto);    /* if not the dissector's own */
+bool l7_half_is(const struct l7_half *half, enum kfl_proto proto); /* was it set to that? */
+void l7_half_version(struct l7_half *half, const char *version);   /* a constant text */
+void l7_half_wire(struct l7_half *half, uint64_t size);            /* adds bytes on the wire */
 void l7_half_time(struct l7_half *half, uint64_t first_ns, uint64_t last_ns); /* else: as parsed */
 void l7_half_error(struct l7_half *half, enum kfl_error_type error, const char *msg);
 /* 64 bits of the dissector's own, to remember about a request until its response comes (HTTP: the
@@ -153,6 +158,12 @@ struct l7_text {
 void l7_text_add(struct l7 *l7, struct l7_text *text, const void *data, size_t size);
 void l7_text_free(struct l7 *l7, struct l7_text *text); /* and zeroes it */
 uint32_t l7_text_max(const struct l7 *l7);
+
+/* Memory of the pools for what a stream's state points to; freed by the dissector's done().
+ * Null: there is no room, counted. */
+void *l7_memory(struct l7 *l7, size_t size);
+void *l7_memory_resize(struct l7 *l7, void *memory, size_t size);
+void l7_memory_free(struct l7 *l7, void *memory);
 
 /* Memory for the time of one call of a dissector: L7_SCRATCH_SIZE bytes, the classifier's. */
 enum { L7_SCRATCH_SIZE = 10 << 20 };

@@ -372,6 +372,7 @@ void l7_release(struct l7 *l7)
     if (--l7->busy || !l7->dropped)
         return;
     l7_pending_free(l7);
+    l7_half_free(l7, l7->handed_over);
     if (l7->dissector && l7->dissector->done)
         l7->dissector->done(l7);
     pool_give(pool, l7->state);

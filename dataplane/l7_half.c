@@ -58,6 +58,8 @@ struct l7_half *l7_half_copy(struct l7 *l7, const struct l7_half *half, uint64_t
     copy->last_ns = half->last_ns;
     copy->timed = half->timed;
     copy->wire_size = half->wire_size;
+    copy->proto = half->proto;
+    copy->version = half->version;
     return copy;
 }
 
@@ -83,6 +85,11 @@ void l7_half_proto(struct l7_half *half, enum kfl_proto proto)
 {
     if (half)
         half->proto = (uint8_t)proto;
+}
+
+bool l7_half_is(const struct l7_half *half, enum kfl_proto proto)
+{
+    return half && half->proto == proto;
 }
 
 void l7_half_version(struct l7_half *half, const char *version)
@@ -263,6 +270,49 @@ void l7_text_free(struct l7 *l7, struct l7_text *text)
 uint32_t l7_text_max(const struct l7 *l7)
 {
     return l7->context->config.text_max;
+}
+
+void *l7_memory(struct l7 *l7, size_t size)
+{
+    void *memory = pool_take(l7->context->pool, size);
+
+    if (!memory)
+        l7->context->counters.no_memory++;
+    return memory;
+}
+
+void *l7_memory_resize(struct l7 *l7, void *memory, size_t size)
+{
+    size_t old = memory ? pool_size_of(memory) : 0;
+    void *other;
+
+    if (memory && size <= old)
+        return memory;
+    other = l7_memory(l7, size);
+    if (other && memory) {
+        memcpy(other, memory, old);
+        pool_give(l7->context->pool, memory);
+    }
+    return other;
+}
+
+void l7_memory_free(struct l7 *l7, void *memory)
+{
+    pool_give(l7->context->pool, memory);
+}
+
+void l7_hand_over(struct l7 *l7, struct l7_half *half)
+{
+    l7_half_free(l7, l7->handed_over);
+    l7->handed_over = half;
+}
+
+struct l7_half *l7_handed_over(struct l7 *l7)
+{
+    struct l7_half *half = l7->handed_over;
+
+    l7->handed_over = NULL;
+    return half;
 }
 
 void l7_pending_end(struct l7 *l7, enum kfl_error_type error, const char *msg)

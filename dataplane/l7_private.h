@@ -75,6 +75,7 @@ struct l7 {
     struct side side[2];
     uint64_t now_ns;
     struct l7_half *first, *last; /* requests that wait */
+    struct l7_half *handed_over;
     uint32_t n_pending;
     uint32_t n_lost; /* in order: requests given up whose response may still come */
     uint32_t n_entries;

@@ -126,6 +126,13 @@ size_t pool_object_size(size_t size)
     return class_size(class_of(size));
 }
 
+size_t pool_size_of(const void *object)
+{
+    const struct slab *slab = (void *)((uintptr_t)object & ~(uintptr_t)(POOL_SLAB_SIZE - 1));
+
+    return class_size(slab->class);
+}
+
 uint64_t pool_used(const struct pool *pool)
 {
     return pool->used;

@@ -36,6 +36,7 @@ void pool_give(struct pool *pool, void *object); /* null is fine */
 
 /* The bytes an object of pool_take(size) really has. */
 size_t pool_object_size(size_t size);
+size_t pool_size_of(const void *object);     /* the bytes this one has */
 uint64_t pool_used(const struct pool *pool); /* bytes in objects that are taken */
 
 #endif

@@ -64,6 +64,8 @@ static inline bool http_text_begins(struct http_text text, const char *lower)
 /* Does `list` have this token? Tokens are separated by commas; parameters are passed over. */
 bool http_list_has(struct http_text list, const char *lower);
 
+bool http_has(const struct http_fields *fields, const char *lower);
+
 /* Looks at one header and remembers it if it is one of the known. */
 void http_know(struct http_known *known, const struct http_field *field);
 

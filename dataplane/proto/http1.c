@@ -463,6 +463,12 @@ static void response_begin(struct l7 *l7, const struct head *head, const uint8_t
         message_complete(l7, KFL_CLIENT); /* answered before its body was through */
     request = l7_pending(l7, L7_IN_ORDER);
     asked = l7_half_user(request);
+    if (upgraded && http_list_has(head->known.upgrade, "h2c")) {
+        next = KFL_PROTO_HTTP2;
+        l7_hand_over(l7, l7_half_copy(l7, request, 1)); /* it is answered on stream 1 */
+    } else if (upgraded && http_list_has(head->known.upgrade, "websocket")) {
+        next = KFL_PROTO_WS;
+    }
     if (!http->narrowed && !upgraded)
         l7_narrow(l7, KFL_PROTO_BIT(HTTP) | KFL_PROTO_BIT(GQL));
     http->narrowed = true;
@@ -481,10 +487,6 @@ static void response_begin(struct l7 *l7, const struct head *head, const uint8_t
     fact_string(tape, KFL_FIELD_HTTP_RESPONSE_REDIRECT_URL, head->known.location.at,
                 head->known.location.size);
     fact_int(tape, KFL_FIELD_HTTP_RESPONSE_GRPC_STATUS, -1);
-    if (upgraded && http_list_has(head->known.upgrade, "websocket"))
-        next = KFL_PROTO_WS;
-    else if (upgraded && http_list_has(head->known.upgrade, "h2c"))
-        next = KFL_PROTO_HTTP2;
     body_begin(l7, KFL_SERVER, tape, head, data, none);
     if (tunnel || upgraded) {
         l7_switch(l7, next);

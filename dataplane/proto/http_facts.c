@@ -38,6 +38,14 @@ bool http_list_has(struct http_text list, const char *lower)
     return false;
 }
 
+bool http_has(const struct http_fields *fields, const char *lower)
+{
+    for (uint32_t i = 0; i < fields->n; i++)
+        if (http_text_is(fields->field[i].name, lower))
+            return true;
+    return false;
+}
+
 void http_know(struct http_known *known, const struct http_field *field)
 {
     struct http_text value = field->value;
