@@ -30,6 +30,12 @@ bool kfl_statement_eval(const struct kfl_statement *statement, struct kfl_value 
     return held && !evaluation.exhausted;
 }
 
+bool eval_expression(struct evaluation *evaluation, const struct ast *node,
+                     struct kfl_value *ret_value)
+{
+    return eval_node(evaluation, node, ret_value);
+}
+
 bool eval_constant(const struct ast *node, struct kfl_arena *arena, struct kfl_value *ret_value)
 {
     struct evaluation evaluation = {.arena = arena};

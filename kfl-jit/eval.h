@@ -25,6 +25,10 @@ struct value_list {
 };
 
 /* ---- eval.c ---- */
+/* The value of one expression of a statement. false: a path was missing outside of a group, or the
+ * evaluation is exhausted. */
+bool eval_expression(struct evaluation *evaluation, const struct ast *node,
+                     struct kfl_value *ret_value);
 void *eval_alloc(struct evaluation *evaluation, size_t size); /* null: exhausted */
 /* The value of literals under operators and parentheses. false: no memory. */
 bool eval_constant(const struct ast *node, struct kfl_arena *arena, struct kfl_value *ret_value);

@@ -1,0 +1,399 @@
+/* ask.c - asking a plan: atoms are filled from facts, code is run, settled jobs come out. */
+#include "plan_internal.h"
+
+#include <string.h>
+
+#include "ensure.h"
+#include "eval.h"
+
+/* A value that a selector leads to on a tape; node is null for one that is not written. */
+struct found {
+    struct kfl_value value;
+    const struct fact *node;
+};
+
+/* What is done with the values of a selector in turn. */
+struct visit {
+    const struct atoms *atoms;
+    const struct subject *subject;
+    uint8_t *cell; /* second round: elements are put here; null in the first */
+    uint32_t n;    /* values so far */
+    struct found first;
+    enum kfl_field member; /* row of the last step, when it is of an array's objects */
+};
+
+static struct kfl_verdict stream_one_way(const struct kfl_plan *plan, struct plan_worker *worker,
+                                         const struct kfl_stream *stream);
+static struct kfl_verdict entry_one_way(const struct kfl_plan *plan, struct plan_worker *worker,
+                                        const struct kfl_entry *entry);
+static void turn(struct kfl_stream *turned, const struct kfl_stream *stream);
+static void fill_fact(const struct kfl_plan *plan, struct plan_worker *worker,
+                      const struct facts *facts, const struct subject *subject);
+static void fill_tape(const struct kfl_plan *plan, uint8_t *cell, enum kfl_proto proto,
+                      const void *facts, uint32_t size, unsigned depth);
+static void fill_node(const struct atoms *atoms, const struct subject *subject,
+                      const struct path_place *place, const struct fact *node, uint8_t *cell);
+static void fill_found(const struct atoms *atoms, const struct subject *subject,
+                       const struct found *found, uint8_t *cell);
+static void fill_general(const struct kfl_plan *plan, struct plan_worker *worker,
+                         const struct kfl_entry *entry, const struct subject_list *list,
+                         bool of_stream);
+static void visit_node(struct visit *visit, const struct fact *node, const struct ast_step *step,
+                       uint32_t n_steps);
+static struct kfl_value value_of(const struct fact *node);
+
+static inline uint8_t *cells_of_atoms(const struct plan_worker *worker)
+{
+    return worker->cell + CODE_CELL_ATOMS;
+}
+
+struct kfl_verdict kfl_plan_stream(const struct kfl_plan *plan, unsigned number,
+                                   const struct kfl_stream *stream, uint64_t ask)
+{
+    struct plan_worker *worker = &plan->worker[number];
+    struct kfl_verdict verdict, other;
+
+    ensure(number < plan->n_workers);
+    verdict = stream_one_way(plan, worker, stream);
+    if (!stream->oriented && !stream->ended) {
+        turn(&worker->turned, stream);
+        other = stream_one_way(plan, worker, &worker->turned);
+        verdict.matched &= other.matched;
+        verdict.out &= other.out;
+    }
+    return (struct kfl_verdict){verdict.matched & ask, verdict.out & ask};
+}
+
+struct kfl_verdict kfl_plan_entry(const struct kfl_plan *plan, unsigned number,
+                                  const struct kfl_entry *entry, uint64_t ask)
+{
+    struct plan_worker *worker = &plan->worker[number];
+    const struct kfl_stream *stream = entry->stream;
+    struct kfl_verdict verdict, other;
+
+    ensure(number < plan->n_workers && entry->proto < KFL_PROTO_COUNT);
+    verdict = entry_one_way(plan, worker, entry);
+    if (!stream->oriented && !stream->ended) {
+        struct kfl_entry turned = *entry;
+
+        turn(&worker->turned, stream);
+        turned.stream = &worker->turned;
+        other = entry_one_way(plan, worker, &turned);
+        verdict.matched &= other.matched;
+        verdict.out &= other.out;
+    }
+    return (struct kfl_verdict){verdict.matched & ask, verdict.out & ask};
+}
+
+uint64_t kfl_plan_needs_entries(const struct kfl_plan *plan, const struct kfl_stream *stream,
+                                uint64_t ask)
+{
+    uint64_t needs = 0;
+    unsigned first = KFL_PROTO_COUNT;
+
+    for (unsigned proto = 0; proto < KFL_PROTO_COUNT; proto++) {
+        if (!(stream->protos >> proto & 1))
+            continue;
+        needs |= plan->proto[proto].needs;
+        if (first == KFL_PROTO_COUNT)
+            first = proto;
+        for (uint64_t left = ask & ~needs; left; left &= left - 1) {
+            unsigned slot = (unsigned)__builtin_ctzll(left);
+
+            if (plan->proto[proto].root[slot] != plan->proto[first].root[slot])
+                needs |= UINT64_C(1) << slot;
+        }
+    }
+    return needs & ask;
+}
+
+static struct kfl_verdict stream_one_way(const struct kfl_plan *plan, struct plan_worker *worker,
+                                         const struct kfl_stream *stream)
+{
+    struct facts facts = {.stream = stream, .proto = KFL_PROTO_COUNT};
+    uint32_t protos = stream->protos;
+
+    memcpy(cells_of_atoms(worker), plan->stream_template, plan->atoms.n_atoms);
+    facts.proto = protos ? (enum kfl_proto)(31 - __builtin_clz(protos)) : KFL_PROTO_IP;
+    for (uint32_t i = 0; i < plan->stream_subjects.n; i++) {
+        uint32_t subject = plan->list[plan->stream_subjects.first + i];
+
+        fill_fact(plan, worker, &facts, &plan->atoms.subject[subject]);
+    }
+    if (plan->stream_general.n) {
+        struct kfl_entry entry = {
+            .stream = stream, .proto = facts.proto, .version = "", .error_msg = ""};
+
+        fill_general(plan, worker, &entry, &plan->stream_general, true);
+    }
+    return code_run(&plan->stream, worker->cell, protos);
+}
+
+static struct kfl_verdict entry_one_way(const struct kfl_plan *plan, struct plan_worker *worker,
+                                        const struct kfl_entry *entry)
+{
+    const struct plan_proto *of = &plan->proto[entry->proto];
+    enum side_state request = entry->request ? SIDE_OBJECT : SIDE_NULL;
+    enum side_state response = entry->response_open ? SIDE_OPEN
+                               : entry->response    ? SIDE_OBJECT
+                                                    : SIDE_NULL;
+    struct facts facts = {.stream = entry->stream, .entry = entry, .proto = entry->proto};
+    uint8_t *cell = cells_of_atoms(worker);
+    uint32_t n = plan->atoms.n_atoms;
+
+    memcpy(cell, of->template + (size_t)(request * SIDE_STATES + response) * n, n);
+    for (uint32_t i = 0; i < of->subjects.n; i++)
+        fill_fact(plan, worker, &facts, &plan->atoms.subject[plan->list[of->subjects.first + i]]);
+    if (request == SIDE_OBJECT)
+        fill_tape(plan, cell, entry->proto, entry->request->facts, entry->request->facts_size, 0);
+    if (response == SIDE_OBJECT)
+        fill_tape(plan, cell, entry->proto, entry->response->facts, entry->response->facts_size, 0);
+    if (of->general.n)
+        fill_general(plan, worker, entry, &of->general, false);
+    return code_run(&of->code, worker->cell, UINT32_MAX);
+}
+
+/* The stream as it is if the other end should turn out to be the client. */
+static void turn(struct kfl_stream *turned, const struct kfl_stream *stream)
+{
+    *turned = *stream;
+    for (unsigned side = 0; side < 2; side++) {
+        turned->end[side] = stream->end[!side];
+        turned->packets[side] = stream->packets[!side];
+        turned->bytes[side] = stream->bytes[!side];
+    }
+}
+
+static void fill_fact(const struct kfl_plan *plan, struct plan_worker *worker,
+                      const struct facts *facts, const struct subject *subject)
+{
+    const struct path_place *place = &subject->place[facts->proto];
+    const struct atoms *atoms = &plan->atoms;
+    struct facts_value *value = &worker->value;
+    uint8_t *cell = cells_of_atoms(worker);
+
+    facts_get(facts, place->field, value);
+    switch (value->kind) {
+    case FACTS_UNKNOWN:
+        subject_unknown(atoms, subject, false, cell);
+        break;
+    case FACTS_MISSING:
+        subject_unknown(atoms, subject, true, cell);
+        break;
+    case FACTS_ABSENT:
+        subject_absent(atoms, subject, cell);
+        break;
+    case FACTS_VALUE:
+        subject_value(atoms, subject, &value->value, cell);
+        break;
+    case FACTS_AT_LEAST:
+        subject_at_least(atoms, subject, value->value.integer, cell);
+        break;
+    case FACTS_ARRAY:
+    case FACTS_GROWING:
+        subject_array(atoms, subject, !value->n, value->kind == FACTS_GROWING, cell);
+        for (uint32_t i = 0; i < value->n; i++) {
+            struct kfl_value element = {.type = KFL_STRING,
+                                        .text = value->element[i],
+                                        .size = (uint32_t)strlen(value->element[i])};
+
+            subject_element(atoms, subject, &element, cell);
+        }
+        break;
+    }
+}
+
+/* Expressions that are evaluated over the entry as JSON, once all they read is known. */
+static void fill_general(const struct kfl_plan *plan, struct plan_worker *worker,
+                         const struct kfl_entry *entry, const struct subject_list *list,
+                         bool of_stream)
+{
+    uint8_t *cell = cells_of_atoms(worker);
+    struct evaluation evaluation = {.arena = worker->arena};
+
+    kfl_arena_reset(worker->arena);
+    for (uint32_t i = 0; i < list->n; i++) {
+        uint32_t number = plan->list[list->first + i];
+        const struct atom *atom = &plan->atoms.atom[number];
+        struct general_needs needs = plan->general[number][entry->proto];
+        struct kfl_value value;
+
+        if ((needs.entry && of_stream) || (needs.response && entry->response_open) ||
+            (needs.end && !entry->stream->ended))
+            continue;
+        if (!evaluation.record)
+            evaluation.record = kfl_entry_value(worker->arena, entry);
+        if (!evaluation.record) {
+            cell[number] = CELL_FALSE;
+            continue;
+        }
+        if (!eval_expression(&evaluation, atom->tree, &value))
+            cell[number] = evaluation.exhausted ? CELL_FALSE : cell_of_may[atom->absent];
+        else
+            cell[number] = value_truth(&value) ? CELL_TRUE : CELL_FALSE;
+        if (evaluation.changed || evaluation.exhausted) {
+            evaluation = (struct evaluation){.arena = worker->arena};
+            kfl_arena_reset(worker->arena);
+        }
+    }
+}
+
+/* Nodes of a half, and of the objects in it. */
+static void fill_tape(const struct kfl_plan *plan, uint8_t *cell, enum kfl_proto proto,
+                      const void *facts, uint32_t size, unsigned depth)
+{
+    FACT_EACH(node, facts, size)
+    {
+        const struct subject_list *list = &plan->field[node->field];
+
+        for (uint32_t i = 0; i < list->n; i++) {
+            const struct subject *subject = &plan->atoms.subject[plan->list[list->first + i]];
+
+            if (subject->place[proto].field == node->field)
+                fill_node(&plan->atoms, subject, &subject->place[proto], node, cell);
+        }
+        if (node->type != FACT_OBJECT || depth == FACT_DEPTH_MAX)
+            continue;
+        list = &plan->below[node->field];
+        for (uint32_t i = 0; i < list->n; i++) {
+            const struct subject *subject = &plan->atoms.subject[plan->list[list->first + i]];
+            struct found found = {facts_empty(kfl_field_info[subject->place[proto].field].type),
+                                  NULL};
+
+            if (subject->place[proto].rest == subject->path.n)
+                fill_found(&plan->atoms, subject, &found, cell);
+        }
+        fill_tape(plan, cell, proto, fact_value_of(node), node->value_size, depth + 1);
+    }
+}
+
+/* What the rest of a subject's path leads to, below a node of its row. */
+static void fill_node(const struct atoms *atoms, const struct subject *subject,
+                      const struct path_place *place, const struct fact *node, uint8_t *cell)
+{
+    const struct ast_step *rest = subject->path.step + place->rest;
+    uint32_t n_rest = subject->path.n - place->rest;
+    struct visit visit = {.atoms = atoms, .subject = subject, .member = place->member};
+
+    if (!n_rest) {
+        struct found found = {value_of(node), node};
+
+        fill_found(atoms, subject, &found, cell);
+        return;
+    }
+    visit_node(&visit, node, rest, n_rest);
+    if (!visit.n) {
+        subject_absent(atoms, subject, cell);
+    } else if (visit.n == 1) {
+        fill_found(atoms, subject, &visit.first, cell);
+    } else {
+        subject_array(atoms, subject, false, false, cell);
+        visit.cell = cell;
+        visit_node(&visit, node, rest, n_rest);
+    }
+}
+
+/* One value; of an array its elements. */
+static void fill_found(const struct atoms *atoms, const struct subject *subject,
+                       const struct found *found, uint8_t *cell)
+{
+    const struct fact *node = found->node;
+
+    if (found->value.type != KFL_ARRAY) {
+        subject_value(atoms, subject, &found->value, cell);
+        return;
+    }
+    subject_array(atoms, subject, !node || !node->value_size, false, cell);
+    if (!node)
+        return;
+    FACT_EACH(element, fact_value_of(node), node->value_size)
+    {
+        struct kfl_value value = value_of(element);
+
+        subject_element(atoms, subject, &value, cell);
+    }
+}
+
+/* A value that the path leads to. */
+static void visit_found(struct visit *visit, struct found found)
+{
+    if (visit->cell)
+        subject_element(visit->atoms, visit->subject, &found.value, visit->cell);
+    else if (!visit->n++)
+        visit->first = found;
+}
+
+/* Follows the steps; the depth is that of the path's rest, at most PATH_REST_MAX. */
+static void visit_node(struct visit *visit, const struct fact *node, const struct ast_step *step,
+                       uint32_t n_steps)
+{
+    bool array = node->type == FACT_ARRAY, members = node->type >= FACT_OBJECT;
+    bool met = false;
+    int64_t at = 0;
+
+    if (!n_steps) {
+        visit_found(visit, (struct found){value_of(node), node});
+        return;
+    }
+    if (!(step->type == AST_ALL && (array || members)) && !(step->type == AST_INDEX && array) &&
+        !(step->type == AST_KEY && members))
+        return;
+    FACT_EACH(child, fact_value_of(node), node->value_size)
+    {
+        const char *key = fact_key_of(child);
+        uint32_t size = child->key_size;
+
+        if (step->type == AST_KEY) {
+            if (child->field) {
+                key = path_leaf_name(child->field);
+                size = (uint32_t)strlen(key);
+            }
+            if (size != step->size || memcmp(key, step->name, size))
+                continue;
+        } else if (step->type == AST_INDEX && at++ != step->index) {
+            continue;
+        }
+        met = true;
+        visit_node(visit, child, step + 1, n_steps - 1);
+        if (step->type != AST_ALL)
+            break;
+    }
+    /* A member of an array's object that is not written is empty. */
+    if (!met && step->type == AST_KEY && n_steps == 1 && visit->member)
+        visit_found(visit, (struct found){facts_empty(kfl_field_info[visit->member].type), NULL});
+}
+
+static struct kfl_value value_of(const struct fact *node)
+{
+    struct kfl_value value = {.type = KFL_NULL};
+
+    switch ((enum fact_type)node->type) {
+    case FACT_NULL:
+        break;
+    case FACT_BOOL:
+        value.type = KFL_BOOL;
+        value.boolean = node->bool_value;
+        break;
+    case FACT_INT:
+        value.type = KFL_INT;
+        value.integer = fact_int_of(node);
+        break;
+    case FACT_FLOAT:
+        value.type = KFL_FLOAT;
+        value.number = fact_float_of(node);
+        break;
+    case FACT_STRING:
+        value.type = KFL_STRING;
+        value.text = fact_value_of(node);
+        value.size = node->value_size;
+        break;
+    case FACT_ARRAY:
+        value.type = KFL_ARRAY;
+        break;
+    case FACT_OBJECT:
+    case FACT_MAP:
+        value.type = KFL_OBJECT;
+        break;
+    }
+    return value;
+}

@@ -1,0 +1,72 @@
+/* plan_internal.h - what a plan is made of. Only for the plan's own files:
+ *
+ *     plan.c     creation: lowering, specialising for each protocol, demand
+ *     ask.c      asking: filling atoms from facts, running code
+ *     explain.c  the plan as text
+ */
+#ifndef KFL_PLAN_INTERNAL_H
+#define KFL_PLAN_INTERNAL_H
+
+#include "atom.h"
+#include "code.h"
+#include "facts.h"
+#include "plan.h"
+
+/* How a side of an entry stands: rows of the templates. */
+enum side_state { SIDE_NULL, SIDE_OBJECT, SIDE_OPEN, SIDE_STATES };
+
+/* A run in one of the plan's lists of subjects. */
+struct subject_list {
+    uint32_t first, n;
+};
+
+/* What is asked about entries of one protocol. Protocols whose jobs all have the same roots share
+ * the code of the first one of them. */
+struct plan_proto {
+    struct code code;
+    bool owns_code;
+    uint32_t root[KFL_SLOT_MAX];  /* node of each slot */
+    uint8_t *template;            /* SIDE_STATES x SIDE_STATES x n_atoms: request by response */
+    struct subject_list subjects; /* rows of every entry: subject numbers */
+    struct subject_list general;  /* general atoms: atom numbers */
+    uint64_t needs;               /* slots whose root reads what only entries tell */
+    bool apart;                   /* some job means something else for it than for L4 entries */
+};
+
+/* What a general atom reads of entries of a protocol. */
+struct general_needs {
+    bool entry;    /* something that a stream does not tell */
+    bool response; /* something of stage R */
+    bool end;      /* something of stage E that every entry has */
+};
+
+struct plan_worker {
+    uint8_t *cell; /* a frame that is large enough for every code */
+    struct kfl_arena *arena;
+    struct facts_value value; /* the one being looked at */
+    struct kfl_stream turned; /* the stream the other way round */
+};
+
+struct kfl_plan {
+    uint64_t slots;
+    const struct kfl_statement *statement[KFL_SLOT_MAX];
+    uint32_t whole[KFL_SLOT_MAX]; /* node of the statement, before it is specialised */
+    struct atoms atoms;
+    struct program program;
+    struct general_needs (*general)[KFL_PROTO_COUNT]; /* by atom */
+    struct plan_proto proto[KFL_PROTO_COUNT];
+    struct code stream; /* about streams */
+    struct subject_list stream_subjects;
+    struct subject_list stream_general;
+    uint8_t *stream_template;                   /* n_atoms */
+    struct subject_list field[KFL_FIELD_COUNT]; /* subjects that a node of this field fills */
+    struct subject_list below[KFL_FIELD_COUNT]; /* subjects whose rows exist when this one does */
+    uint32_t *list;                             /* the lists' numbers */
+    uint32_t n_list, list_capacity;
+    struct kfl_demand demand;
+    unsigned n_workers;
+    struct plan_worker *worker;
+    uint32_t n_cells;
+};
+
+#endif
