@@ -479,15 +479,18 @@ static uint16_t answer_ok(struct l7 *l7, struct cursor c, bool last)
     return status;
 }
 
-static uint16_t answer_eof(struct l7 *l7, struct cursor c)
+/* EOF -> the status flags; its warnings are facts when it ends the answer. */
+static uint16_t answer_eof(struct l7 *l7, struct cursor c, bool last)
 {
     const struct state *state = l7_state(l7);
     uint16_t warnings;
 
     cursor_u8(&c);
     warnings = cursor_le16(&c);
-    fact_int(l7_tape(l7), KFL_FIELD_MYSQL_RESPONSE_WARNINGS, warnings);
-    l7_half_add(l7, state->answer);
+    if (last) {
+        fact_int(l7_tape(l7), KFL_FIELD_MYSQL_RESPONSE_WARNINGS, warnings);
+        l7_half_add(l7, state->answer);
+    }
     return cursor_le16(&c);
 }
 
@@ -527,7 +530,7 @@ static void answer_first(struct l7 *l7, unsigned number, struct cursor c, uint32
             answer_end(l7, state->result_set ? "ResultSet" : "OK");
         return;
     case 0xfe:
-        answer_eof(l7, c);
+        answer_eof(l7, c, true);
         answer_end(l7, "EOF");
         return;
     case 0xfb: /* LOCAL INFILE: the client sends a file, then comes OK or ERR */
@@ -556,7 +559,7 @@ static void answer_row(struct l7 *l7, struct cursor c, uint32_t length)
     else if (*c.at != 0xfe || length >= 1 << 16)
         state->rows++;
     else if (length == 5)
-        results_end(l7, answer_eof(l7, c));
+        results_end(l7, answer_eof(l7, c, true));
     else if (length >= 7 && state->capabilities & CAP_DEPRECATE_EOF)
         results_end(l7, answer_ok(l7, c, true));
     else
@@ -587,7 +590,7 @@ static void answer_packet(struct l7 *l7, unsigned number, struct cursor c, uint3
         state->phase = ROWS;
         if (!eof)
             answer_row(l7, c, length);
-        else if (answer_eof(l7, c) & STATUS_CURSOR && number == COM_STMT_EXECUTE)
+        else if (answer_eof(l7, c, false) & STATUS_CURSOR && number == COM_STMT_EXECUTE)
             answer_end(l7, "ResultSet"); /* the rows are fetched later */
         break;
     case ROWS:

@@ -507,14 +507,17 @@ static size_t parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size
     uint32_t length, shown;
 
     if (side == KFL_SERVER && state->asked_ssl) {
-        if (!size)
-            return 0;
-        if (data[0] != 'E' || size == 1)
-            return parse_ssl_answer(l7, data[0]);
-        state->asked_ssl = false;
+        size_t used = size ? parse_ssl_answer(l7, data[0]) : 0;
+
+        if (used || !size)
+            return used;
     }
     if (side == KFL_CLIENT && state->asked_ssl)
         return 0; /* what follows is TLS or a start-up: the server says which */
+    if (size < 8 && (side == KFL_CLIENT && !state->started && data[0] == 0)) {
+        l7_need(l7, side, 8);
+        return 0;
+    }
     if (side == KFL_CLIENT && !state->started && probe_startup(data, size) == L7_PROBE_YES)
         return parse_startup(l7, side, data, size);
     if (size < 5) {

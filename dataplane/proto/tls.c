@@ -33,6 +33,7 @@ struct state {
     struct side_state side[2];
     struct l7_half *request, *response; /* under way */
     uint16_t version;
+    bool hello;    /* the ClientHello was read */
     bool answered; /* the server's first flight is over */
 };
 
@@ -178,8 +179,9 @@ static void client_hello(struct l7 *l7, const uint8_t *body, size_t size)
     struct state *state = l7_state(l7);
     struct l7_half *half;
 
-    if (state->request) /* the second, after a HelloRetryRequest */
+    if (state->hello) /* the second, after a HelloRetryRequest */
         return;
+    state->hello = true;
     half = half_of(l7, KFL_CLIENT);
     state->version = tls_client_hello(l7_tape(l7), &fields, body, size);
     l7_half_add(l7, half);
