@@ -78,6 +78,15 @@ int64_t kfl_statement_limit(const struct kfl_statement *statement); /* 0: none *
  * errors. -> 0 or -EINVAL with messages. */
 int kfl_statement_check_job(const struct kfl_statement *statement, struct kfl_messages *messages);
 
+/* Of a job, redact() changes nothing but what leaves as JSON, text or preview: the entry with all
+ * its paths hidden. false: the arena is exhausted, the entry must not leave. */
+bool kfl_statement_redacts(const struct kfl_statement *statement); /* is there any? */
+bool kfl_statement_redact(const struct kfl_statement *statement, struct kfl_value *record,
+                          struct kfl_arena *arena);
+/* The greatest `timestamp` for which the statement can be true: a job has nothing more to find
+ * when entries are younger. INT64_MAX: it never ends by itself. */
+int64_t kfl_statement_last_ms(const struct kfl_statement *statement);
+
 /* The truth of the statement for this record; redact() changes it. Cannot fail; if the arena is
  * exhausted the answer is false and *ret_exhausted is set (may be null). */
 bool kfl_statement_eval(const struct kfl_statement *statement, struct kfl_value *record,
