@@ -65,6 +65,7 @@ struct source_base {
     struct source_config config; /* strings copied */
     unsigned n_queues;
     uint16_t number; /* in the pipeline; put into packets */
+    bool stays;      /* packets' bytes stay where they are until close, released or not */
     char name[64];   /* what stats call it: the interface, the device, the file's name */
 };
 

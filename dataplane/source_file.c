@@ -46,6 +46,7 @@ static int file_open(const struct source_config *config, struct source **ret_sou
     snprintf(file->base.name, sizeof(file->base.name), "%.*s", (int)sizeof(file->base.name) - 1,
              name && name[1] ? name + 1 : file->path);
     file->base.n_queues = 1;
+    file->base.stays = file->bytes.mapped;
     file->snaplen = config->snaplen ? config->snaplen : UINT32_MAX;
     /* What comes through a pipe may not be there yet: rx asks again. */
     rc = read_magic(file);

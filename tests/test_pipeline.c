@@ -1,0 +1,238 @@
+/* The pipeline: the same file gives the same streams however many threads share the work, plans
+ * come and go under load, and the sum holds. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "../dataplane/pipeline.h"
+#include "wire.h"
+
+enum { CONNECTIONS = 60, REQUESTS = 4000 };
+
+struct run {
+    struct source *source;
+    struct wire_recorder *recorders[4];
+    struct pipeline *pipeline;
+    unsigned n_classifiers;
+};
+
+static struct wire wire;
+static char path[] = "/tmp/tapedeck-pipeline-XXXXXX";
+static struct kfl_statement *statement;
+
+static void make_wire(void)
+{
+    struct wire_connection c[CONNECTIONS];
+    uint32_t state = 11;
+
+    for (unsigned i = 0; i < CONNECTIONS; i++) {
+        c[i] =
+            (struct wire_connection){(uint8_t)(1 + i % 7), 200, (uint16_t)(2000 + i), 80, {i, i}};
+        wire_open(&wire, &c[i]);
+    }
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        state = state * 1664525 + 1013904223;
+        wire_request(&wire, &c[(state >> 8) % CONNECTIONS], "/", (state >> 16) % 199 ? 200 : 500);
+    }
+    for (unsigned i = 0; i < CONNECTIONS; i++)
+        wire_close(&wire, &c[i]);
+}
+
+static void write_file(void)
+{
+    const uint32_t header[6] = {0xa1b23c4d, 4 << 16 | 2, 0, 0, 65535, LINKTYPE_ETHERNET};
+    int fd = mkstemp(path);
+    FILE *file = fdopen(fd, "w");
+
+    fwrite(header, sizeof(header), 1, file);
+    for (uint32_t i = 0; i < wire.n; i++) {
+        const struct packet *packet = &wire.packets[i];
+        const uint32_t record[4] = {(uint32_t)(packet->ts_ns / 1000000000),
+                                    (uint32_t)(packet->ts_ns % 1000000000), packet->caplen,
+                                    packet->origlen};
+
+        fwrite(record, sizeof(record), 1, file);
+        fwrite(packet->data, packet->caplen, 1, file);
+    }
+    fclose(file);
+}
+
+static struct kfl_plan *plan_of(const char *text, unsigned n_workers)
+{
+    static struct kfl_messages messages;
+    struct kfl_plan_job job = {.slot = 5};
+    struct kfl_plan *plan = NULL;
+    unsigned slot;
+
+    if (!statement)
+        CU_ASSERT_FATAL(!kfl_statement_create(text, strlen(text), 0, &statement, &messages));
+    job.statement = statement;
+    CU_ASSERT_FATAL(!kfl_plan_create(&job, 1, n_workers, false, &plan, &slot, &messages));
+    return plan;
+}
+
+static void run_create(struct run *run, unsigned n_rx, unsigned n_classifiers, uint32_t ring_slots)
+{
+    const struct source_config source = {.type = "file", .interface = path};
+    char why[SOURCE_ERROR_SIZE];
+    struct recorder *recorders[4];
+    struct pipeline_config config = {
+        .sources = &run->source,
+        .n_sources = 1,
+        .n_rx = n_rx,
+        .n_classifiers = n_classifiers,
+        .ring_slots = ring_slots,
+        .hash_seed = WIRE_SEED,
+        .classifier = {.streams = {.max = 4096},
+                       .l7 = {.memory = 64 << 20},
+                       .lookback_size = 8 << 20,
+                       .waiting_memory = 8 << 20},
+        .recorders = recorders,
+    };
+
+    memset(run, 0, sizeof(*run));
+    run->n_classifiers = n_classifiers;
+    CU_ASSERT_FATAL(!source_open(&source, 0, &run->source, why));
+    for (unsigned i = 0; i < n_classifiers; i++) {
+        run->recorders[i] = wire_recorder_create(&wire);
+        recorders[i] = &run->recorders[i]->base;
+    }
+    CU_ASSERT_FATAL(!pipeline_create(&config, &run->pipeline));
+    CU_ASSERT_FATAL(
+        !pipeline_publish(run->pipeline, plan_of("response.status == 500", n_classifiers), 1 << 5));
+}
+
+static void run_free(struct run *run)
+{
+    pipeline_free(run->pipeline);
+    for (unsigned i = 0; i < run->n_classifiers; i++)
+        free(run->recorders[i]);
+    source_close(run->source);
+}
+
+static void check_sum(const struct run *run)
+{
+    struct pipeline_sum sum = pipeline_sum(run->pipeline);
+    struct pipeline_source_stats stats;
+
+    CU_ASSERT_EQUAL(sum.rx, wire.n);
+    CU_ASSERT_EQUAL(sum.difference, 0);
+    CU_ASSERT_EQUAL(sum.dropped, 0);
+    CU_ASSERT_EQUAL(sum.in_flight, 0);
+    CU_ASSERT_EQUAL(sum.held, 0);
+    pipeline_source_stats(run->pipeline, 0, &stats);
+    CU_ASSERT_EQUAL(stats.rx, wire.n);
+    CU_ASSERT_EQUAL(stats.error, 0);
+    CU_ASSERT(stats.ended);
+}
+
+/* Per connection, the recorded packets: a checksum over their numbers in order. */
+static void recorded(const struct run *run, uint64_t ret_sum[static CONNECTIONS])
+{
+    memset(ret_sum, 0, CONNECTIONS * sizeof(ret_sum[0]));
+    for (unsigned i = 0; i < run->n_classifiers; i++)
+        for (uint32_t k = 0; k < run->recorders[i]->n_log; k++) {
+            uint32_t n = run->recorders[i]->log[k].packet;
+            const uint16_t *port = wire.packets[n].key.port;
+            uint64_t *sum = &ret_sum[(port[0] >= 2000 ? port[0] : port[1]) - 2000];
+
+            *sum = *sum * 31 + n + 1;
+        }
+}
+
+static void test_same_streams(void)
+{
+    static const struct {
+        unsigned n_rx, n_classifiers;
+        uint32_t ring_slots;
+    } shapes[] = {{0, 1, 0}, {1, 1, 0}, {1, 1, 256}, {1, 2, 0}, {1, 3, 256}, {2, 2, 0}};
+    uint64_t first[CONNECTIONS], sum[CONNECTIONS];
+    unsigned n_recorded = 0;
+
+    for (unsigned i = 0; i < 2 * sizeof(shapes) / sizeof(shapes[0]); i++) {
+        bool threads = i % 2;
+        struct run run;
+
+        run_create(&run, shapes[i / 2].n_rx, shapes[i / 2].n_classifiers, shapes[i / 2].ring_slots);
+        if (threads) {
+            CU_ASSERT_FATAL(!pipeline_start(run.pipeline));
+            pipeline_wait(run.pipeline);
+        } else {
+            pipeline_run(run.pipeline);
+        }
+        CU_ASSERT(pipeline_done(run.pipeline));
+        check_sum(&run);
+        recorded(&run, i ? sum : first);
+        if (i)
+            CU_ASSERT(!memcmp(sum, first, sizeof(sum)));
+        run_free(&run);
+    }
+    for (unsigned i = 0; i < CONNECTIONS; i++)
+        n_recorded += first[i] != 0;
+    CU_ASSERT(n_recorded > 5 && n_recorded < CONNECTIONS);
+}
+
+/* The job's slot gets a new plan again and again; the job itself stays: nothing changes for it. */
+static void test_plans_come_and_go(void)
+{
+    uint64_t first[CONNECTIONS], sum[CONNECTIONS];
+    struct run run;
+    unsigned n_plans = 0;
+
+    run_create(&run, 0, 1, 0);
+    pipeline_run(run.pipeline);
+    recorded(&run, first);
+    run_free(&run);
+
+    run_create(&run, 1, 2, 256);
+    CU_ASSERT_FATAL(!pipeline_start(run.pipeline));
+    while (!pipeline_done(run.pipeline) && n_plans < 200) {
+        CU_ASSERT(!pipeline_publish(run.pipeline, plan_of("", 2), 0));
+        usleep(200);
+        pipeline_reclaim(run.pipeline);
+        n_plans++;
+    }
+    pipeline_wait(run.pipeline);
+    CU_ASSERT_EQUAL(pipeline_reclaim(run.pipeline), 0);
+    check_sum(&run);
+    recorded(&run, sum);
+    CU_ASSERT(!memcmp(sum, first, sizeof(sum)));
+    tap_note("%u plans", n_plans);
+    run_free(&run);
+}
+
+static void test_stop(void)
+{
+    struct pipeline_sum sum;
+    struct run run;
+
+    run_create(&run, 1, 2, 256);
+    for (unsigned i = 0; i < 5; i++)
+        pipeline_step(run.pipeline);
+    pipeline_stop(run.pipeline);
+    pipeline_run(run.pipeline);
+    sum = pipeline_sum(run.pipeline);
+    CU_ASSERT(sum.rx > 0 && sum.rx < wire.n);
+    CU_ASSERT_EQUAL(sum.difference, 0);
+    CU_ASSERT_EQUAL(sum.held, 0);
+    run_free(&run);
+}
+
+static const struct tap_test tests[] = {
+    {"the same streams with any number of threads", test_same_streams},
+    {"plans that come and go change nothing for a job that stays", test_plans_come_and_go},
+    {"a pipeline that is stopped settles what it has", test_stop},
+    {NULL, NULL},
+};
+
+int main(int argc, char **argv)
+{
+    int status;
+
+    make_wire();
+    write_file();
+    status = tap_main(argc, argv, "pipeline", tests);
+    unlink(path);
+    kfl_statement_free(statement);
+    wire_free(&wire);
+    return status;
+}
