@@ -103,6 +103,8 @@ unsigned pipeline_reclaim(struct pipeline *pipeline)
     for (unsigned i = 0; i < pipeline->config.n_classifiers; i++) {
         uint32_t at = classifier_epoch(pipeline->workers[i].classifier);
 
+        if (atomic_load_explicit(&pipeline->workers[i].done, memory_order_acquire))
+            continue; /* it asks no plan any more */
         epoch = at < epoch ? at : epoch;
     }
     while (node && node->older) {

@@ -6,7 +6,7 @@
 #include "../dataplane/pipeline.h"
 #include "wire.h"
 
-enum { CONNECTIONS = 60, REQUESTS = 4000 };
+enum { CONNECTIONS = 60, REQUESTS = 12000 };
 
 struct run {
     struct source *source;
@@ -187,7 +187,7 @@ static void test_plans_come_and_go(void)
     CU_ASSERT_FATAL(!pipeline_start(run.pipeline));
     while (!pipeline_done(run.pipeline) && n_plans < 200) {
         CU_ASSERT(!pipeline_publish(run.pipeline, plan_of("", 2), 0));
-        usleep(200);
+        usleep(50);
         pipeline_reclaim(run.pipeline);
         n_plans++;
     }
