@@ -5,12 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern const struct source_ops source_file_ops, source_af_xdp_ops;
+extern const struct source_ops source_file_ops, source_af_xdp_ops, source_dpdk_ops;
 
 /* All sources there are. */
 static const struct source_ops *const table[] = {
     &source_file_ops,
     &source_af_xdp_ops,
+    &source_dpdk_ops,
 };
 
 enum { N_SOURCES = sizeof(table) / sizeof(table[0]) };
@@ -72,7 +73,8 @@ int source_open(const struct source_config *config, uint16_t number, struct sour
                      ops->name, strerror(-rc));
         return rc;
     }
-    source_base(source)->ops = ops;
+    if (!source_base(source)->ops)
+        source_base(source)->ops = ops;
     source_base(source)->config = copied;
     source_base(source)->number = number;
     *ret_source = source;

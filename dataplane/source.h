@@ -61,7 +61,7 @@ struct source_ops {
 };
 
 struct source_base {
-    const struct source_ops *ops;
+    const struct source_ops *ops; /* set by source_open(), if open() did not choose a variant */
     struct source_config config; /* strings copied */
     unsigned n_queues;
     uint16_t number; /* in the pipeline; put into packets */

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -25,6 +24,7 @@
 #include "../kfl-jit/ensure.h"
 #include "interface.h"
 #include "nic.h"
+#include "slots.h"
 #include "xdp/capture.h"
 
 #include <capture.skel.h>
@@ -50,17 +50,13 @@ enum {
     FRAMES_DEFAULT = 16384,
     RING_SIZE = 4096,
     SLOTS_SIZE = 32 << 20, /* for packets that come in pieces, per queue */
-    SLOT_SIZE_MAX = 68 << 10,
     BUSY_POLL_US = 20,
     STOP_GRACE_NS = 20000000, /* for what the kernel had under way when the program went */
     CLOCK_CHECK_NS = 100000000,
     CLOCK_STEP_NS = 100000,
     BUSY_TRIES = 100, /* to get a queue that is just being closed, one second in all */
     BUSY_TRY_US = 10000,
-    NO_SLOT = UINT32_MAX,
 };
-
-#define COOKIE_SLOT (UINT64_C(1) << 63)
 
 struct queue {
     struct xsk_ring_cons rx;
@@ -74,11 +70,10 @@ struct queue {
     uint32_t n_free;
 
     /* A packet in pieces. */
-    uint8_t *slots;
-    uint32_t *slot_free;
-    uint32_t n_slot_free;
+    struct slots slots;
     bool assembling;
-    uint32_t slot, slot_used; /* NO_SLOT: there was none, or it does not fit: the packet is lost */
+    int32_t slot; /* SLOT_NONE: there was none, or it does not fit: the packet is lost */
+    uint32_t slot_used;
     uint64_t slot_ts_ns;
 
     int64_t clock_ns;      /* UTC less CLOCK_MONOTONIC */
@@ -112,8 +107,8 @@ static void queue_close(struct source_af_xdp *source, struct queue *queue);
 static void af_xdp_close(struct source *base);
 static uint64_t program_counter(struct source_af_xdp *source, uint32_t which);
 static void clock_check(struct queue *queue, uint64_t now_ns);
-static bool assemble(struct source_af_xdp *source, struct queue *queue, struct packet *packet,
-                     const uint8_t *data, uint32_t size, bool more, uint64_t ts_ns);
+static bool assemble(struct queue *queue, struct packet *packet, const uint8_t *data, uint32_t size,
+                     bool more, uint64_t ts_ns);
 static void refill(struct queue *queue);
 
 /* What setting up came to grief over, in words. */
@@ -299,7 +294,7 @@ static int af_xdp_rx(struct source *base, unsigned number, struct packet *burst,
             uint64_t ts_ns = queue->assembling ? 0 : take_time(source, queue, data, now_ns);
 
             queue->free[queue->n_free++] = desc->addr & ~(uint64_t)(source->frame_size - 1);
-            if (!assemble(source, queue, packet, data, desc->len, more, ts_ns))
+            if (!assemble(queue, packet, data, desc->len, more, ts_ns))
                 continue;
         } else {
             packet->ts_ns = take_time(source, queue, data, now_ns);
@@ -325,11 +320,11 @@ static void af_xdp_release(struct source *base, unsigned number, const struct pa
 
     for (unsigned i = 0; i < n; i++) {
         if (__builtin_expect((burst[i].cookie & COOKIE_SLOT) != 0, 0))
-            queue->slot_free[queue->n_slot_free++] = (uint32_t)burst[i].cookie;
+            slots_give(&queue->slots, (uint32_t)burst[i].cookie);
         else
             queue->free[queue->n_free++] = burst[i].cookie;
     }
-    ensure(queue->n_free <= source->n_frames && queue->n_slot_free <= source->n_slots);
+    ensure(queue->n_free <= source->n_frames && queue->slots.n_free <= queue->slots.n);
 }
 
 static int af_xdp_fd(struct source *base, unsigned number)
@@ -416,35 +411,34 @@ static void refill(struct queue *queue)
 }
 
 /* One more piece. -> whether the packet is whole */
-static bool assemble(struct source_af_xdp *source, struct queue *queue, struct packet *packet,
-                     const uint8_t *data, uint32_t size, bool more, uint64_t ts_ns)
+static bool assemble(struct queue *queue, struct packet *packet, const uint8_t *data, uint32_t size,
+                     bool more, uint64_t ts_ns)
 {
     if (!queue->assembling) {
         queue->assembling = true;
-        queue->slot = queue->n_slot_free ? queue->slot_free[--queue->n_slot_free] : NO_SLOT;
+        queue->slot = slots_take(&queue->slots);
         queue->slot_used = 0;
         queue->slot_ts_ns = ts_ns;
     }
-    if (queue->slot != NO_SLOT && size > source->slot_size - queue->slot_used) {
-        queue->slot_free[queue->n_slot_free++] = queue->slot;
-        queue->slot = NO_SLOT;
+    if (queue->slot != SLOT_NONE && size > queue->slots.size - queue->slot_used) {
+        slots_give(&queue->slots, (uint32_t)queue->slot);
+        queue->slot = SLOT_NONE;
     }
-    if (queue->slot != NO_SLOT) {
-        memcpy(queue->slots + (size_t)queue->slot * source->slot_size + queue->slot_used, data,
-               size);
+    if (queue->slot != SLOT_NONE) {
+        memcpy(slots_at(&queue->slots, (uint32_t)queue->slot) + queue->slot_used, data, size);
         queue->slot_used += size;
     }
     if (more)
         return false;
     queue->assembling = false;
-    if (queue->slot == NO_SLOT) {
+    if (queue->slot == SLOT_NONE) {
         atomic_store_explicit(&queue->drop_slots, queue->drop_slots + 1, memory_order_relaxed);
         return false;
     }
-    packet->data = queue->slots + (size_t)queue->slot * source->slot_size;
+    packet->data = slots_at(&queue->slots, (uint32_t)queue->slot);
     packet->ts_ns = queue->slot_ts_ns;
     packet->origlen = queue->slot_used;
-    packet->cookie = COOKIE_SLOT | queue->slot;
+    packet->cookie = COOKIE_SLOT | (uint32_t)queue->slot;
     return true;
 }
 
@@ -576,26 +570,6 @@ static uint64_t program_counter(struct source_af_xdp *source, uint32_t which)
 
 /* ---- sockets and memory ---- */
 
-static void *memory_map(size_t size)
-{
-    size_t huge = (size + (2 << 20) - 1) & ~(size_t)((2 << 20) - 1);
-    void *memory = mmap(NULL, huge, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_POPULATE, -1, 0);
-
-    if (memory == MAP_FAILED) {
-        memory = mmap(NULL, huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (memory != MAP_FAILED)
-            madvise(memory, huge, MADV_HUGEPAGE);
-    }
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
-static void memory_unmap(void *memory, size_t size)
-{
-    if (memory)
-        munmap(memory, (size + (2 << 20) - 1) & ~(size_t)((2 << 20) - 1));
-}
-
 static int queue_memory(struct source_af_xdp *source, struct queue *queue)
 {
     size_t size = (size_t)source->n_frames * source->frame_size;
@@ -611,13 +585,10 @@ static int queue_memory(struct source_af_xdp *source, struct queue *queue)
         queue->free[i] = (uint64_t)(source->n_frames - 1 - i) * source->frame_size;
     queue->n_free = source->n_frames;
     if (source->n_slots) {
-        queue->slots = memory_map((size_t)source->n_slots * source->slot_size);
-        queue->slot_free = calloc(source->n_slots, sizeof(*queue->slot_free));
-        if (!queue->slots || !queue->slot_free)
-            return -ENOMEM;
-        for (uint32_t i = 0; i < source->n_slots; i++)
-            queue->slot_free[i] = i;
-        queue->n_slot_free = source->n_slots;
+        int rc = slots_init(&queue->slots, source->n_slots, source->slot_size);
+
+        if (rc)
+            return rc;
     }
     return xsk_umem__create(&queue->umem, queue->area, size, &queue->fill, &queue->completion,
                             &umem);
@@ -682,7 +653,6 @@ static void queue_close(struct source_af_xdp *source, struct queue *queue)
     if (queue->umem)
         xsk_umem__delete(queue->umem);
     memory_unmap(queue->area, (size_t)source->n_frames * source->frame_size);
-    memory_unmap(queue->slots, (size_t)source->n_slots * source->slot_size);
+    slots_done(&queue->slots);
     free(queue->free);
-    free(queue->slot_free);
 }

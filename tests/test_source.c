@@ -38,7 +38,7 @@ struct subject {
     struct source_config config;
     const char *inject;  /* the interface to send into; null: `path` is written before */
     const char *watched; /* the interface that must be left as it was found */
-    bool endless;        /* a file that the source does not see the end of */
+    bool once;           /* its driver keeps the interface until the process ends */
 };
 
 static uint8_t frames[N_FRAMES + N_LATE][FRAME_MAX];
@@ -258,11 +258,8 @@ static void conform_once(const struct subject *subject)
         }
         inject(fd, N_FRAMES, N_LATE);
         close(fd);
-    } else if (subject->endless) {
-        take(&taker, N_FRAMES);
-    }
-    if (subject->inject || subject->endless)
         taker.ops->stop(source);
+    }
     rc = take(&taker, UINT32_MAX);
     CU_ASSERT_EQUAL(rc, -ENODATA);
     CU_ASSERT_EQUAL(taker.next, n_expected);
@@ -290,7 +287,7 @@ static void conform(const struct subject *subject)
         tap_skip("needs root, ip, and a kernel with veth");
         return;
     }
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i < (subject->once ? 1 : 2); i++)
         conform_once(subject);
 }
 
@@ -324,6 +321,70 @@ static void af_xdp_busy_with_few_frames_conforms(void)
         .inject = "td1",
         .watched = "td0",
     });
+}
+
+/* ---- DPDK: its EAL is set up once for all of these ---- */
+
+static void dpdk_on_a_file_conforms(void)
+{
+    static char device[128];
+
+    snprintf(device, sizeof(device), "net_pcap0,rx_pcap=%s", path);
+    conform(&(struct subject){.config = {.type = "dpdk", .device = device}});
+}
+
+static void dpdk_on_af_xdp_conforms(void)
+{
+    conform(&(struct subject){
+        .config = {.type = "dpdk", .device = "net_af_xdp0,iface=td4", .promiscuous = true},
+        .inject = "td5",
+        .watched = "td4",
+        .once = true,
+    });
+}
+
+static void dpdk_on_af_packet_conforms(void)
+{
+    conform(&(struct subject){
+        .config = {.type = "dpdk", .device = "net_af_packet0,iface=td0", .promiscuous = true},
+        .inject = "td1",
+        .watched = "td0",
+    });
+}
+
+static void dpdk_on_a_tap_conforms(void)
+{
+    conform(&(struct subject){
+        .config = {.type = "dpdk", .device = "net_tap0,iface=tdtap", .queues = 1},
+        .inject = "tdtap",
+    });
+}
+
+static void dpdk_that_cannot_be_opened_says_why(void)
+{
+    static const struct source_config refused[] = {
+        {.type = "dpdk"},
+        {.type = "dpdk", .device = "net_nothing0"},
+        {.type = "dpdk", .device = "0000:ff:1f.7"},
+        {.type = "dpdk", .device = "net_pcap1,rx_pcap=/nonexistent.pcap"},
+        {.type = "dpdk", .device = "net_af_packet1,iface=nosuchif"},
+    };
+    static const char *const reasons[] = {
+        "needs device", "net_nothing0", "0000:ff:1f.7", "/nonexistent.pcap", "nosuchif",
+    };
+    char error[SOURCE_ERROR_SIZE];
+    struct source *source = NULL;
+
+    if (!have_veth) {
+        tap_skip("needs root");
+        return;
+    }
+    for (unsigned i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        CU_ASSERT(source_open(&refused[i], 0, &source, error) < 0);
+        CU_ASSERT_PTR_NULL(source);
+        tap_note("%s", error);
+        CU_ASSERT_PTR_NOT_NULL(strstr(error, reasons[i]));
+    }
 }
 
 /* ---- what only AF_XDP has ---- */
@@ -509,7 +570,9 @@ static void network_make(void)
     have_veth = run("ip link set lo up 2>/dev/null && "
                     "ip link add td0 type veth peer name td1 2>/dev/null && "
                     "ip link set td0 up && ip link set td1 up && "
-                    "ip link add td2 type veth peer name td3") == 0;
+                    "ip link add td2 type veth peer name td3 && "
+                    "ip link add td4 type veth peer name td5 && "
+                    "ip link set td4 up && ip link set td5 up") == 0;
 }
 
 int main(int argc, char **argv)
@@ -521,6 +584,11 @@ int main(int argc, char **argv)
         {"af_xdp, busy with few frames, conforms", af_xdp_busy_with_few_frames_conforms},
         {"af_xdp loses nothing unseen", af_xdp_loses_nothing_unseen},
         {"af_xdp takes jumbo frames", af_xdp_takes_jumbo_frames},
+        {"dpdk, net_pcap, conforms", dpdk_on_a_file_conforms},
+        {"dpdk, net_af_xdp, conforms", dpdk_on_af_xdp_conforms},
+        {"dpdk, net_af_packet, conforms", dpdk_on_af_packet_conforms},
+        {"dpdk, net_tap, conforms", dpdk_on_a_tap_conforms},
+        {"dpdk that cannot be opened says why", dpdk_that_cannot_be_opened_says_why},
         {"a killed process leaves nothing behind", a_killed_process_leaves_nothing_behind},
         {"what cannot be opened says why", what_cannot_be_opened_says_why},
         {0},
