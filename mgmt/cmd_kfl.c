@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../kfl-jit/kfl.h"
+#include "../kfl-jit/plan.h"
 #include "command.h"
 
 enum { LINE_MAX_SIZE = 256 << 20, READ_SIZE = 1 << 16 };
@@ -15,6 +15,8 @@ enum { LINE_MAX_SIZE = 256 << 20, READ_SIZE = 1 << 16 };
 static int64_t now_ms(void);
 static struct kfl_statement *create(const struct cli *cli, const char *text,
                                     struct kfl_messages *messages);
+static int explain(const struct cli *cli, const struct kfl_plan_job *jobs, unsigned n);
+static void explain_json(const struct kfl_plan_job *jobs, unsigned n, const char *plan);
 static json_t *message_json(const struct kfl_message *message);
 static void check_json(const struct kfl_messages *messages, bool ok);
 static void print_message(FILE *out, const struct kfl_message *message, const char *text);
@@ -109,23 +111,28 @@ int cmd_kfl_eval(const struct cli *cli)
 
 int cmd_kfl_explain(const struct cli *cli)
 {
-    int result = CLI_DONE;
+    struct kfl_statement *statement[KFL_SLOT_MAX] = {0};
+    struct kfl_plan_job job[KFL_SLOT_MAX] = {0};
+    int n = 0, result = CLI_DONE;
 
-    for (int i = 0; i < cli->n_args; i++) {
-        struct kfl_messages messages;
-        struct kfl_statement *statement = create(cli, cli->args[i], &messages);
-        char *shown;
-
-        if (statement == NULL) {
-            result = CLI_USAGE;
-            continue;
-        }
-        shown = kfl_statement_show(statement);
-        if (shown != NULL)
-            printf("%s\n", shown);
-        free(shown);
-        kfl_statement_free(statement);
+    if (cli->n_args > KFL_SLOT_MAX) {
+        cli_error(cli, "a plan has at most %d statements", KFL_SLOT_MAX);
+        return CLI_USAGE;
     }
+    for (; n < cli->n_args; n++) {
+        struct kfl_messages messages;
+
+        statement[n] = create(cli, cli->args[n], &messages);
+        if (statement[n] == NULL) {
+            result = CLI_USAGE;
+            break;
+        }
+        job[n] = (struct kfl_plan_job){.slot = (unsigned)n, .statement = statement[n]};
+    }
+    if (result == CLI_DONE)
+        result = explain(cli, job, (unsigned)n);
+    while (n-- > 0)
+        kfl_statement_free(statement[n]);
     return result;
 }
 
@@ -181,6 +188,50 @@ static struct kfl_statement *create(const struct cli *cli, const char *text,
     for (uint32_t i = 0; i < messages->n && !cli->json; i++)
         print_message(stderr, &messages->message[i], text);
     return NULL;
+}
+
+/* What becomes of all of them together, the grouping of each first. */
+static int explain(const struct cli *cli, const struct kfl_plan_job *jobs, unsigned n)
+{
+    struct kfl_messages messages = {0};
+    struct kfl_plan *plan;
+    unsigned slot = 0;
+    char *text;
+    int result = kfl_plan_create(jobs, n, 1, false, &plan, &slot, &messages);
+
+    if (result < 0) {
+        if (messages.n == 0)
+            cli_error(cli, "%s", strerror(-result));
+        for (uint32_t i = 0; i < messages.n; i++)
+            print_message(stderr, &messages.message[i], cli->args[slot]);
+        return result == -EINVAL ? CLI_USAGE : CLI_FAILED;
+    }
+    text = kfl_plan_explain(plan);
+    if (text != NULL && cli->json)
+        explain_json(jobs, n, text);
+    else if (text != NULL)
+        fputs(text, stdout);
+    result = text != NULL ? CLI_DONE : CLI_FAILED;
+    free(text);
+    kfl_plan_free(plan);
+    return result;
+}
+
+static void explain_json(const struct kfl_plan_job *jobs, unsigned n, const char *plan)
+{
+    json_t *grouping = json_array(), *answer;
+
+    for (unsigned i = 0; i < n; i++) {
+        char *text = kfl_statement_show(jobs[i].statement);
+
+        if (text != NULL)
+            json_array_append_new(grouping, json_string(text));
+        free(text);
+    }
+    answer = json_pack("{s:o,s:s}", "grouping", grouping, "plan", plan);
+    json_dumpf(answer, stdout, JSON_COMPACT);
+    putchar('\n');
+    json_decref(answer);
 }
 
 static json_t *message_json(const struct kfl_message *message)

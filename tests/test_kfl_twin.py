@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """test_kfl_twin.py [N] [SEED] - random statements about random records, answered by `tapedeck kfl eval` and by the
-measure of the language, kfl1.py; the answers must agree. Skipped where ../shared is not there. TAP."""
+measure of the language, kfl1.py; the answers must agree, and those to the open vectors. Skipped where ../shared is not there. TAP."""
 import base64
 import importlib.util
 import json
@@ -242,8 +242,13 @@ def main():
     wrong = texts_of_floats(kfl1, rng)
     for x in wrong[:10]:
         print(f"# {x!r}")
-    print(f"{'not ok' if wrong else 'ok'} 2 - texts of floats are the shortest\n1..2")
-    return 1 if bad or wrong else 0
+    print(f"{'not ok' if wrong else 'ok'} 2 - texts of floats are the shortest")
+    checker = os.path.join(SHARED, "accept", "check-vectors.py")
+    vectors = os.path.join(SHARED, "kfl", "vectors-open.ndjson")
+    run = subprocess.run([sys.executable, checker, "--tapedeck", TAPEDECK, vectors], stdout=subprocess.PIPE, check=False)
+    print("".join(f"# {line}\n" for line in run.stdout.decode().splitlines()), end="")
+    print(f"{'not ok' if run.returncode else 'ok'} 3 - the open vectors agree\n1..3")
+    return 1 if bad or wrong or run.returncode else 0
 
 
 if __name__ == "__main__":
