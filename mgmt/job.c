@@ -350,7 +350,7 @@ const char *jobs_store(const struct jobs *jobs)
     return jobs->store;
 }
 
-struct doc *job_doc(const struct jobs *jobs, const struct job *job)
+struct doc *job_doc(const struct jobs *jobs, const struct job *job, bool with_runs)
 {
     const struct doc *runs = doc_get(job->recording, "runs");
     struct doc *doc = doc_object();
@@ -381,7 +381,11 @@ struct doc *job_doc(const struct jobs *jobs, const struct job *job)
     doc_set_uint(doc, "cutoff", job->spec.cutoff);
     for (unsigned i = 0; i < JOB_COUNT_COUNT; i++)
         doc_set_uint(doc, job_count_info[i].name, counts.value[i]);
-    doc_set(doc, "runs", runs ? doc_copy(runs) : doc_array());
+    doc_set_time(doc, "first", counts.first_ns);
+    doc_set_time(doc, "last", counts.last_ns);
+    doc_set_uint(doc, "n_runs", doc_size(runs));
+    if (with_runs)
+        doc_set(doc, "runs", runs ? doc_copy(runs) : doc_array());
     return doc;
 }
 

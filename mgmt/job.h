@@ -134,7 +134,7 @@ struct job *job_find(const struct jobs *jobs, const char *name);
 unsigned jobs_n(const struct jobs *jobs);
 struct job *jobs_at(const struct jobs *jobs, unsigned i); /* in order of names */
 const char *jobs_store(const struct jobs *jobs);
-/* As `job show --json` has it: new doc. */
-struct doc *job_doc(const struct jobs *jobs, const struct job *job);
+/* As `job show --json` has it, with the runs, or as in a list: new doc. */
+struct doc *job_doc(const struct jobs *jobs, const struct job *job, bool with_runs);
 
 #endif

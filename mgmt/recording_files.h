@@ -1,0 +1,37 @@
+/* recording_files.h - the files of recordings, for commands that read them: export, view, verify.
+ *
+ * The daemon says where a recording lies; the files are read by the command itself, also while
+ * they are written. One thread. */
+#ifndef MGMT_RECORDING_FILES_H
+#define MGMT_RECORDING_FILES_H
+
+#include "../writer/segment.h"
+#include "client.h"
+
+struct recording_files {
+    struct doc *reply; /* of the daemon */
+    const char *name, *folder, *kfl;
+    bool under_way;
+    struct segment_info *segments;
+    unsigned n_segments;
+    uint64_t bytes;
+};
+
+/* -> CLI_DONE, or the exit status; the message is on stderr. */
+int recording_files_open(const struct cli *cli, const char *name,
+                         struct recording_files *ret_files);
+void recording_files_close(struct recording_files *files);
+/* Path of a file of segment i; the entries of the newest may still be in SEGMENT_ENTRIES_NAME.
+ * -> 0, -ENOENT: the segment has no such file. */
+int recording_files_path(const struct recording_files *files, unsigned i, enum segment_file file,
+                         char *ret_path, size_t size);
+
+/* ---- entries, line by line ---- */
+/* One visit for each line, oldest first, without the newline. visit returns false to end. follow:
+ * goes on as entries come, until the daemon's job is done or visit ends it.
+ * -> 0 or -errno with the file's name in reterr_path. */
+int recording_files_entries(const struct recording_files *files, bool follow,
+                            bool (*visit)(void *context, const char *line, size_t size),
+                            void *context, char *reterr_path, size_t reterr_size);
+
+#endif
