@@ -7,6 +7,8 @@
 
 #include "../kfl-jit/ensure.h"
 
+static void arrived(struct l7 *l7, enum kfl_side side, const uint8_t *data, uint64_t size);
+
 /* ---- the context ---- */
 
 int l7_context_create(const struct l7_config *config, const struct l7_sink *sink,
@@ -97,6 +99,7 @@ int l7_open(struct l7_context *context, struct stream *stream)
         .stream = stream,
         .candidates = UINT32_MAX,
         .midstream = !(stream->flags & STREAM_SYN_SEEN),
+        .client_is_1 = stream->flags & STREAM_CLIENT_IS_1,
     };
     stream->l7 = l7;
     context->counters.streams++;
@@ -109,7 +112,10 @@ void l7_data(struct l7_context *context, struct stream *stream, enum kfl_side si
     struct l7 *l7 = stream->l7;
 
     (void)context;
-    if (!l7 || l7->ending == ENDED || !size)
+    if (!l7 || !size)
+        return;
+    arrived(l7, side, data, size);
+    if (l7->ending == ENDED)
         return;
     l7_hold(l7);
     l7->order++;
@@ -132,7 +138,10 @@ void l7_gap(struct l7_context *context, struct stream *stream, enum kfl_side sid
     struct l7 *l7 = stream->l7;
     struct side *side;
 
-    if (!l7 || l7->ending == ENDED)
+    if (!l7)
+        return;
+    arrived(l7, side_number, NULL, size);
+    if (l7->ending == ENDED)
         return;
     l7_hold(l7);
     side = &l7->side[side_number];
@@ -167,7 +176,10 @@ void l7_datagram(struct l7_context *context, struct stream *stream, enum kfl_sid
 {
     struct l7 *l7 = stream->l7;
 
-    if (!l7 || l7->ending == ENDED)
+    if (!l7)
+        return;
+    arrived(l7, side, data, size);
+    if (l7->ending == ENDED)
         return;
     l7_hold(l7);
     l7->now_ns = l7->side[side].last_ns = ts_ns;
@@ -182,6 +194,7 @@ void l7_datagram(struct l7_context *context, struct stream *stream, enum kfl_sid
         l7->candidates = UINT32_MAX;
         if (l7_probe_all(l7, bytes, sizes, &found, &swap) == L7_PROBE_YES) {
             if (swap) {
+                stream_swap_sides(stream);
                 l7_sides_swap(l7);
                 side ^= 1;
             }
@@ -239,6 +252,8 @@ void l7_close(struct l7_context *context, struct stream *stream, enum l7_end why
         stream->detection = none ? KFL_DETECTION_NONE : KFL_DETECTION_SHORT;
     }
     l7->ending = ENDED;
+    if (!l7->dropped && !stream->entries_seen)
+        l7_l4_entry_make(l7);
     if (!l7->dropped)
         l7_drop(context, stream);
     l7_release(l7);
@@ -257,6 +272,24 @@ void l7_drop(struct l7_context *context, struct stream *stream)
     l7_release(l7);
 }
 
+/* Bytes of a side, null: lost. What an L4 entry would show of them; and whether the sides have been
+ * turned by the stream's own packets. */
+static void arrived(struct l7 *l7, enum kfl_side side, const uint8_t *data, uint64_t size)
+{
+    struct payload *payload = &l7->payload[side];
+    size_t n = PAYLOAD_HEAD - payload->head_size;
+
+    if (l7->client_is_1 != (bool)(l7->stream->flags & STREAM_CLIENT_IS_1))
+        l7_sides_swap(l7);
+    payload->size += size;
+    if (!data || !n)
+        return;
+    if (n > size)
+        n = (size_t)size;
+    memcpy(payload->head + payload->head_size, data, n);
+    payload->head_size = (uint8_t)(payload->head_size + n);
+}
+
 /* ---- called by dissectors ---- */
 
 void *l7_state(struct l7 *l7)
@@ -267,6 +300,11 @@ void *l7_state(struct l7 *l7)
 uint64_t l7_now(const struct l7 *l7)
 {
     return l7->now_ns;
+}
+
+uint64_t l7_stream_ns(const struct l7 *l7)
+{
+    return l7->stream->first_ns;
 }
 
 uint64_t l7_first_ns(const struct l7 *l7, enum kfl_side side)
@@ -325,6 +363,17 @@ void l7_switch(struct l7 *l7, enum kfl_proto proto)
         return;
     l7->ending = SWITCHING;
     l7->switch_to = (uint8_t)proto;
+}
+
+void l7_speaks(struct l7 *l7, enum kfl_proto proto)
+{
+    uint32_t bit = UINT32_C(1) << proto;
+
+    if (l7->proto == proto)
+        return;
+    l7->proto = (uint8_t)proto;
+    l7->stream->l7_seen |= bit;
+    l7_report(l7, l7->stream->protos | bit);
 }
 
 void l7_finish(struct l7 *l7)

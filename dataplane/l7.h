@@ -75,6 +75,7 @@ struct dissector {
 /* ---- what a dissector may call ---- */
 void *l7_state(struct l7 *l7);
 uint64_t l7_now(const struct l7 *l7);                          /* ns, packet being parsed */
+uint64_t l7_stream_ns(const struct l7 *l7);                    /* the stream's first packet */
 uint64_t l7_first_ns(const struct l7 *l7, enum kfl_side side); /* packet of the first unused byte */
 uint16_t l7_port(const struct l7 *l7, enum kfl_side side);
 const uint8_t *l7_address(const struct l7 *l7, enum kfl_side side); /* 16 bytes, as kfl_endpoint */
@@ -97,6 +98,8 @@ void l7_switch(struct l7 *l7, enum kfl_proto proto);
  * stream 1 of HTTP/2): handed over by one, fetched by the other in its init(). */
 void l7_hand_over(struct l7 *l7, struct l7_half *half);
 struct l7_half *l7_handed_over(struct l7 *l7);
+/* Halves that do not say their protocol are of this one from now on (Diameter within SCTP). */
+void l7_speaks(struct l7 *l7, enum kfl_proto proto);
 /* No further entry can come of this stream (all is encrypted from here): the stream's remaining
  * jobs are settled, nothing is parsed any more. */
 void l7_finish(struct l7 *l7);
@@ -227,7 +230,8 @@ void l7_datagram(struct l7_context *context, struct stream *stream, enum kfl_sid
                  const uint8_t *data, size_t size, uint64_t ts_ns);
 /* Requests that have waited too long; called now and then. */
 void l7_timeout(struct l7_context *context, struct stream *stream, uint64_t now_ns);
-/* Ends what is pending (entries to the sink), frees it, stream->l7 = NULL. */
+/* Ends what is pending (entries to the sink); a stream that had no entry gets its L4 entry. Frees
+ * it, stream->l7 = NULL. */
 void l7_close(struct l7_context *context, struct stream *stream, enum l7_end why);
 /* Frees without making entries: nobody wants this stream. */
 void l7_drop(struct l7_context *context, struct stream *stream);

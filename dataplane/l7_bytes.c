@@ -181,8 +181,10 @@ static void probe_stream(struct l7 *l7)
     answer = l7_probe_all(l7, (const uint8_t *const[2]){l7->side[0].buffer, l7->side[1].buffer},
                           (const size_t[2]){l7->side[0].size, l7->side[1].size}, &found, &swap);
     if (answer == L7_PROBE_YES) {
-        if (swap)
+        if (swap) {
+            stream_swap_sides(l7->stream);
             l7_sides_swap(l7);
+        }
         if (l7_start(l7, found))
             replay(l7);
         return;
@@ -329,6 +331,7 @@ bool l7_start(struct l7 *l7, const struct dissector *dissector)
         memset(l7->state, 0, dissector->state_size);
     }
     l7->dissector = dissector;
+    l7->proto = (uint8_t)dissector->proto;
     stream->flags |= STREAM_ORIENTED;
     stream->detection = KFL_DETECTION_FOUND;
     stream->l7_seen |= UINT32_C(1) << dissector->proto;
@@ -386,10 +389,13 @@ void l7_release(struct l7 *l7)
 void l7_sides_swap(struct l7 *l7)
 {
     struct side side = l7->side[0];
+    struct payload payload = l7->payload[0];
 
-    stream_swap_sides(l7->stream);
     l7->side[0] = l7->side[1];
     l7->side[1] = side;
+    l7->payload[0] = l7->payload[1];
+    l7->payload[1] = payload;
+    l7->client_is_1 = !l7->client_is_1;
 }
 
 /* -> false: no room, dissection has ended */

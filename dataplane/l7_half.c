@@ -147,7 +147,7 @@ void l7_request(struct l7 *l7, struct l7_half *half)
         pending_give_up(l7, l7->first, KFL_ERROR_TIMEOUT, "too many requests wait");
     pending_add(l7, half);
 
-    ask = l7->context->ask_request[half->proto == PROTO_UNSET ? l7->dissector->proto : half->proto];
+    ask = l7->context->ask_request[half->proto == PROTO_UNSET ? l7->proto : half->proto];
     if (ask == ASK_ALWAYS || (ask == ASK_FIRST && !l7->asked))
         entry_make(l7, half, NULL, true, half->error, half->error_msg);
     if (!l7->asked) {
@@ -338,6 +338,40 @@ void l7_pending_timeout(struct l7 *l7, uint64_t now_ns, uint64_t timeout_ns)
         pending_give_up(l7, l7->first, KFL_ERROR_TIMEOUT, "no response in time");
 }
 
+void l7_l4_entry_make(struct l7 *l7)
+{
+    static const enum kfl_field fields[2][3] = {
+        {KFL_FIELD_L4_REQUEST_PAYLOAD_SIZE, KFL_FIELD_L4_REQUEST_PAYLOAD,
+         KFL_FIELD_L4_REQUEST_PAYLOAD_HEX},
+        {KFL_FIELD_L4_RESPONSE_PAYLOAD_SIZE, KFL_FIELD_L4_RESPONSE_PAYLOAD,
+         KFL_FIELD_L4_RESPONSE_PAYLOAD_HEX},
+    };
+    struct l7_half *halves[2];
+    const char *error = stream_connection_error(l7->stream);
+    uint32_t proto = l7_l4_entry(l7->stream);
+
+    if (!proto)
+        return;
+    l7->proto = (uint8_t)__builtin_ctz(proto);
+    for (int i = 0; i < 2; i++) {
+        const struct payload *payload = &l7->payload[i];
+        struct fact_tape *tape;
+
+        halves[i] = l7_half_new(l7, i, L7_IN_ORDER);
+        l7_half_time(halves[i], l7->stream->first_ns, l7->stream->first_ns);
+        l7_half_wire(halves[i], payload->size);
+        tape = l7_tape(l7);
+        fact_int(tape, fields[i][0], (int64_t)payload->size);
+        fact_base64(tape, fields[i][1], payload->head, payload->head_size);
+        fact_hex(tape, fields[i][2], payload->head, payload->head_size);
+        l7_half_add(l7, halves[i]);
+    }
+    entry_make(l7, halves[0], halves[1], false, error ? KFL_ERROR_CONNECTION : KFL_ERROR_NONE,
+               error ? error : "");
+    l7_half_free(l7, halves[0]);
+    l7_half_free(l7, halves[1]);
+}
+
 static void entry_make(struct l7 *l7, const struct l7_half *request, const struct l7_half *response,
                        bool response_open, enum kfl_error_type error, const char *msg)
 {
@@ -345,7 +379,7 @@ static void entry_make(struct l7 *l7, const struct l7_half *request, const struc
     const struct l7_half *halves[2] = {request, response};
     struct kfl_half view[2];
     struct kfl_entry entry = {
-        .proto = l7->dissector->proto,
+        .proto = l7->proto,
         .index = l7->n_entries,
         .response_open = response_open,
         .error = error,

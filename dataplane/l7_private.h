@@ -15,7 +15,8 @@ enum {
     DATAGRAMS_MAX = 6,
     SPINS_MAX = 64, /* turns between the sides that use no byte */
     TEXT_MAX = 64 << 10,
-    HALF_SIZE = 256, /* a half with the facts that fit in it */
+    HALF_SIZE = 256,   /* a half with the facts that fit in it */
+    PAYLOAD_HEAD = 64, /* first bytes of a side that its L4 entry shows */
     PROTO_UNSET = 0xff,
 };
 
@@ -49,6 +50,12 @@ struct side {
     bool wake;
 };
 
+struct payload { /* for the L4 entry */
+    uint64_t size;
+    uint8_t head_size;
+    uint8_t head[PAYLOAD_HEAD];
+};
+
 struct l7_half {
     struct l7_half *next, *prev; /* among the waiting requests, oldest first */
     uint64_t key, user;
@@ -73,6 +80,7 @@ struct l7 {
     const struct dissector *dissector; /* null while probing, and when ended */
     void *state;
     struct side side[2];
+    struct payload payload[2];
     uint64_t now_ns;
     struct l7_half *first, *last; /* requests that wait */
     struct l7_half *handed_over;
@@ -89,6 +97,8 @@ struct l7 {
     bool dropped;      /* free it when they are done */
     bool asked;        /* a request or an entry was seen: no L4 entry any more */
     bool midstream;    /* its first bytes may be the middle of a message */
+    uint8_t proto;     /* of halves that do not say theirs */
+    bool client_is_1;  /* the stream's, when last looked at */
     bool proxy_seen;   /* PROXY protocol header: once */
 };
 
@@ -96,6 +106,9 @@ struct l7 {
 void l7_pending_end(struct l7 *l7, enum kfl_error_type error, const char *msg);
 void l7_pending_free(struct l7 *l7);
 void l7_pending_timeout(struct l7 *l7, uint64_t now_ns, uint64_t timeout_ns);
+
+/* The entry of a stream that had no other. */
+void l7_l4_entry_make(struct l7 *l7);
 
 /* l7.c: tells the sink that stream->protos has changed. */
 void l7_report(struct l7 *l7, uint32_t protos);

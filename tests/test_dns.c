@@ -87,7 +87,12 @@ static void loops_and_other_bytes_are_no_dns(void)
 
     CU_ASSERT_PTR_NULL(strstr(text, "DNS"));
     free(text);
-    l7_expect(KFL_L4_UDP, 5004, other, "none\n");
+    play.port = 5004;
+    play.talk = other;
+    text = l7_play(&play);
+    CU_ASSERT_EQUAL(strncmp(text, "UDP ", 4), 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "\nnone\n"));
+    free(text);
 }
 
 static void echoes_are_paired(void)
@@ -118,6 +123,25 @@ static void errors_say_what_they_quote(void)
               "dst={ip='10.0.0.2' port='53'}}}\n");
 }
 
+static void an_association_is_one_entry(void)
+{
+    static const struct talk talk[] = {
+        TALK_C("\x9c\x40\0\x50\0\0\0\0\1\2\3\4\1\0\0\x04"),
+        TALK_S("\0\x50\x9c\x40\0\0\0\7\1\2\3\4\2\0\0\4"),
+        TALK_C("\x9c\x40\0\x50\0\0\0\x09\1\2\3\4\0\3\0\x13\0\0\0\1\0\0\0\0\0\0\0\x2e"
+               "abc\0"),
+        TALK_C("\x9c\x40\0\x50\0\0\0\x09\1\2\3\4\0\3\0\x13\0\0\0\1\0\0\0\0\0\0\0\x2e"
+               "abc\0"),
+        TALK_S("\0\x50\x9c\x40\0\0\0\7\1\2\3\4\3\0\0\4"),
+        TALK_END};
+
+    l7_expect(KFL_L4_SCTP, 80, talk,
+              "SCTP  request[80]{chunkTypes=['INIT' 'DATA'] ppids=[46] verificationTag=9 "
+              "payloadSize=3 payload='YWJj' payloadHex='616263'} response[32]{chunkTypes=["
+              "'INIT_ACK' 'SACK'] ppids=[] verificationTag=7 payloadSize=0 payload='' "
+              "payloadHex=''}\n");
+}
+
 int main(int argc, char **argv)
 {
     static const struct tap_test tests[] = {
@@ -127,6 +151,7 @@ int main(int argc, char **argv)
         {"loops and other bytes are no DNS", loops_and_other_bytes_are_no_dns},
         {"echoes are paired", echoes_are_paired},
         {"errors say what they quote", errors_say_what_they_quote},
+        {"an association is one entry", an_association_is_one_entry},
         {NULL, NULL},
     };
 

@@ -186,8 +186,12 @@ static void what_no_probe_knows_is_none(void)
     static const struct talk other[] = {TALK_C("hello"), TALK_S("world"), TALK_END};
     static const struct talk little[] = {TALK_C("TO"), TALK_END};
 
-    l7_expect(KFL_L4_TCP, 1, other, "none\n");
-    l7_expect(KFL_L4_TCP, 1, little, "short\n");
+    l7_expect(KFL_L4_TCP, 1, other,
+              "TCP  request[5]{payloadSize=5 payload='aGVsbG8=' payloadHex='68656c6c6f'} "
+              "response[5]{payloadSize=5 payload='d29ybGQ=' payloadHex='776f726c64'}\nnone\n");
+    l7_expect(KFL_L4_TCP, 1, little,
+              "TCP  request[2]{payloadSize=2 payload='VE8=' payloadHex='544f'} "
+              "response[0]{payloadSize=0 payload='' payloadHex=''}\nshort\n");
 }
 
 static void a_proxy_header_is_passed_over(void)

@@ -6,6 +6,7 @@
 #include "../cursor.h"
 #include "../l7.h"
 #include "avp.h"
+#include "diameter.h"
 
 enum {
     HEADER = 20,
@@ -164,6 +165,13 @@ static enum l7_probe believable(const uint8_t *data, size_t size, bool *ret_requ
     if (!read_avp(&c, &code, &vendor, &value) && size >= m.length)
         return L7_PROBE_NO;
     return code && code < 20000 ? L7_PROBE_YES : L7_PROBE_NO;
+}
+
+bool diameter_is(const uint8_t *data, size_t size)
+{
+    bool request;
+
+    return believable(data, size, &request) == L7_PROBE_YES;
 }
 
 static enum l7_probe probe(const struct l7_probe_input *in, bool *ret_swap)
