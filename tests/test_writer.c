@@ -1,6 +1,9 @@
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../kfl-jit/ensure.h"
 #include "../writer/segment.h"
@@ -224,6 +227,89 @@ static void names_and_drops_are_in_the_file(void)
     lab_end(&lab);
 }
 
+/* Two classifiers, the writer and mgmt, each in a thread. */
+static struct lab threads;
+/* The run whose plan is in force; which the classifiers have come to, and left. */
+static _Atomic unsigned wanted_run, in_run[2], left_run[2];
+static _Atomic bool stop_classifiers, stop_writer;
+
+static void *classify(void *argument)
+{
+    unsigned number = (unsigned)(uintptr_t)argument, run = 0;
+    struct recorder *recorder = threads.recorder[number];
+    struct stream stream = lab_stream(number);
+
+    while (!atomic_load(&stop_classifiers)) {
+        unsigned now = atomic_load_explicit(&wanted_run, memory_order_acquire);
+
+        if (run && now != run) {
+            recorder->ops->released(recorder, 1, 1);
+            atomic_store_explicit(&left_run[number], run, memory_order_release);
+        }
+        run = now;
+        atomic_store_explicit(&in_run[number], run, memory_order_release);
+        for (unsigned i = 0; i < 20 && run; i++)
+            lab_packet(&threads, number, 0, &stream, stream.last_ns + 1, 300);
+        recorder->ops->flush(recorder, stream.last_ns, false);
+    }
+    return NULL;
+}
+
+static void *write_(void *argument)
+{
+    for (uint64_t now_ns = 1; !atomic_load(&stop_writer); now_ns += 1000000)
+        if (!writer_step(threads.writer, now_ns))
+            writer_wait(threads.writer, 100000);
+    return NULL;
+}
+
+static void threads_meet_only_in_rings(void)
+{
+    struct writer_config config = {.n_classifiers = 2, .segment_size = 300 << 10};
+    pthread_t classifiers[2], writer;
+    uint64_t written = 0;
+
+    lab_begin(&threads, "/dev/shm", &config);
+    for (unsigned i = 0; i < 2; i++)
+        pthread_create(&classifiers[i], NULL, classify, (void *)(uintptr_t)i);
+    pthread_create(&writer, NULL, write_, NULL);
+    for (unsigned run = 1; run <= 5; run++) {
+        struct writer_counters counters = {0};
+
+        lab_attach(&threads, 0, "threads", 0, false);
+        atomic_store_explicit(&wanted_run, run, memory_order_release);
+        for (unsigned i = 0;
+             i < 100000 && (counters.written < 2000 || atomic_load(&in_run[0]) != run ||
+                            atomic_load(&in_run[1]) != run);
+             i++) {
+            usleep(100);
+            writer_counters(threads.writer, 0, &counters);
+        }
+        atomic_store_explicit(&wanted_run, 0, memory_order_release);
+        while (atomic_load_explicit(&left_run[0], memory_order_acquire) != run ||
+               atomic_load_explicit(&left_run[1], memory_order_acquire) != run)
+            usleep(100);
+        ensure(!writer_detach(threads.writer, 0));
+        while (threads.events[WRITER_EVENT_DETACHED] != run) {
+            usleep(100);
+            lab_events(&threads);
+        }
+        writer_counters(threads.writer, 0, &counters);
+        CU_ASSERT_EQUAL(counters.written, counters.packets);
+        CU_ASSERT(counters.written >= 2000);
+        written += counters.written;
+    }
+    atomic_store(&stop_classifiers, true);
+    atomic_store(&stop_writer, true);
+    for (unsigned i = 0; i < 2; i++)
+        pthread_join(classifiers[i], NULL);
+    pthread_join(writer, NULL);
+    for (unsigned n = 0; *lab_segment(&threads, "threads", n) && n < 3; n++)
+        CU_ASSERT(lab_packets(lab_segment(&threads, "threads", n)) > 0);
+    tap_note("%llu packets in 5 runs", (unsigned long long)written);
+    lab_end(&threads);
+}
+
 int main(int argc, char **argv)
 {
     static const struct tap_test tests[] = {
@@ -236,6 +322,7 @@ int main(int argc, char **argv)
         {"a rotating quota keeps the newest", a_rotating_quota_keeps_the_newest},
         {"a folder that vanishes fails one job", a_folder_that_vanishes_fails_one_job},
         {"each sync policy writes the same", each_sync_policy_writes_the_same},
+        {"threads meet only in rings", threads_meet_only_in_rings},
         {"names and interfaces are in the file", names_and_drops_are_in_the_file},
         {0},
     };

@@ -175,7 +175,7 @@ bool lab_packet(struct lab *lab, unsigned classifier, unsigned slot, struct stre
                 uint64_t ts_ns, uint32_t size)
 {
     struct recorder *recorder = lab->recorder[classifier];
-    static uint8_t frame[65536 + 14];
+    static _Thread_local uint8_t frame[65536 + 14];
     struct pcapng_packet packet = {.data = frame,
                                    .ts_ns = ts_ns,
                                    .caplen = size,
