@@ -1,5 +1,6 @@
 #include "decode.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "decode_walk.h"
@@ -26,11 +27,122 @@ enum ip_protocol {
     IP_SHIM6 = 140,
 };
 
-static bool decode_plain(struct packet *packet, uint64_t seed);
-static void decode_walk(struct packet *packet, uint64_t seed);
+__attribute__((noinline)) static void decode_walk(struct packet *packet, uint64_t seed);
 static enum walk_next walk_ip(struct walk *walk);
 static enum walk_next walk_l4(struct walk *walk);
 static void make_key(struct packet *packet, const uint8_t *l4, uint64_t seed);
+
+/* Keyed mixing: both factors hold random bits of the seed, so who does not know it cannot choose
+ * addresses that meet. */
+static inline uint64_t mix(uint64_t a, uint64_t b)
+{
+    unsigned __int128 product = (unsigned __int128)a * b;
+
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static inline uint32_t hash_of(uint64_t low, uint64_t high, uint64_t protocol, uint64_t seed)
+{
+    uint64_t hash = mix(low ^ protocol << 56 ^ seed,
+                        high ^ (seed << 32 | seed >> 32) ^ UINT64_C(0x9e3779b97f4a7c15));
+
+    return (uint32_t)(hash ^ hash >> 32);
+}
+
+static inline void store64(void *at, uint64_t value)
+{
+    memcpy(at, &value, sizeof(value));
+}
+
+/* The key of an IPv4 packet: endpoints as numbers compare as their bytes do. Written in words, each
+ * once: nothing has to be put together again when it is read. -> who sent it. */
+static inline unsigned make_key_ipv4(struct packet *packet, const uint8_t *addresses,
+                                     uint16_t source_port, uint16_t destination_port,
+                                     uint8_t protocol, uint8_t version, uint64_t seed)
+{
+    uint32_t source, destination;
+    uint64_t a = (uint64_t)be32(addresses) << 16 | source_port;
+    uint64_t b = (uint64_t)be32(addresses + 4) << 16 | destination_port;
+    uint64_t low = a < b ? a : b, high = a < b ? b : a;
+    uint8_t *key = (uint8_t *)&packet->key;
+
+    _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are laid out for it");
+    memcpy(&source, addresses, 4);
+    memcpy(&destination, addresses + 4, 4);
+    store64(key, 0);
+    store64(key + 8, UINT64_C(0xffff0000) | (uint64_t)(a < b ? source : destination) << 32);
+    store64(key + 16, 0);
+    store64(key + 24, UINT64_C(0xffff0000) | (uint64_t)(a < b ? destination : source) << 32);
+    store64(key + 32, (low & 0xffff) | (high & 0xffff) << 16 | (uint64_t)protocol << 32 |
+                          (uint64_t)version << 40);
+    packet->hash = hash_of(low, high, protocol, seed);
+    return a > b;
+}
+
+/* May UDP with these ports be a tunnel? A filter by six bits of each; walk_udp_tunnel() knows. */
+static inline bool maybe_tunnel(unsigned a, unsigned b)
+{
+#define FOLD(port) (((port) ^ (port) >> 6) & 63)
+#define BIT(port)  (UINT64_C(1) << FOLD(port))
+    const uint64_t bits = BIT(PORT_L2TP) | BIT(PORT_GTPU) | BIT(PORT_TEREDO) |
+                          BIT(PORT_GRE_IN_UDP) | BIT(PORT_VXLAN) | BIT(PORT_VXLAN_GPE) |
+                          BIT(PORT_GENEVE) | BIT(PORT_MPLS_IN_UDP) | BIT(PORT_VXLAN_LINUX);
+
+    return (bits >> FOLD(a) | bits >> FOLD(b)) & 1;
+}
+
+/* What most packets are: Ethernet, IPv4 without options, TCP or UDP, neither tagged, tunnelled,
+ * fragmented nor cut within the headers. -> false: it is not that, nothing is decided. */
+static inline bool decode_plain(struct packet *packet, uint64_t seed)
+{
+    const uint32_t L3 = 14, L4 = 34;
+    const uint8_t *frame = packet->data, *ip = frame + L3, *l4 = frame + L4;
+    uint32_t caplen = packet->caplen, l4_size, payload, end, wire;
+    uint16_t source_port, destination_port;
+    uint64_t protocol, sender, cut;
+    bool tcp;
+
+    if (packet->linktype != LINKTYPE_ETHERNET || caplen < L4 + 20 || packet->origlen < caplen ||
+        be16(frame + 12) != 0x0800 || ip[0] != 0x45 || (be16(ip + 6) & 0x3fff))
+        return false;
+    source_port = be16(l4);
+    destination_port = be16(l4 + 2);
+    wire = L3 + be16(ip + 2);
+    protocol = ip[9];
+    tcp = protocol == IP_TCP;
+    if (!tcp & (protocol != IP_UDP))
+        return false;
+    /* No branch asks which of the two it is: nobody could foretell it. */
+    l4_size = tcp ? (l4[12] >> 4) * 4u : 8;
+    payload = L4 + l4_size;
+    if (l4_size < (tcp ? 20 : 8) || (tcp ? wire : L4 + be16(l4 + 4)) != wire || wire < payload ||
+        wire > packet->origlen || payload > caplen)
+        return false;
+    if (__builtin_expect(in_tunnel_range(source_port) | in_tunnel_range(destination_port), 0) &&
+        !tcp && maybe_tunnel(source_port, destination_port))
+        return false;
+    end = wire < caplen ? wire : caplen;
+    packet->l3 = L3;
+    packet->l4 = L4;
+    packet->payload = payload;
+    packet->payload_size = end - payload;
+    packet->payload_origsize = wire - payload;
+    packet->tunnel_id = 0;
+    packet->vlan[0] = packet->vlan[1] = 0;
+    packet->fragment_offset = 0;
+    cut = end < wire ? PACKET_TRUNCATED : 0;
+    sender =
+        make_key_ipv4(packet, ip + 12, source_port, destination_port, (uint8_t)protocol, 4, seed);
+    _Static_assert(
+        offsetof(struct packet, ip_protocol) == offsetof(struct packet, ip_version) + 1 &&
+            offsetof(struct packet, flags) == offsetof(struct packet, ip_version) + 3 &&
+            offsetof(struct packet, sender) == offsetof(struct packet, ip_version) + 4 &&
+            offsetof(struct packet, fragment_offset) == offsetof(struct packet, ip_version) + 8,
+        "one word: version, protocol, tunnel, flags, sender, TCP flags, fragment");
+    store64(&packet->ip_version,
+            4 | protocol << 8 | cut << 24 | sender << 32 | (tcp ? (uint64_t)l4[13] << 40 : 0));
+    return true;
+}
 
 void decode(struct packet *packet, uint64_t hash_seed)
 {
@@ -49,105 +161,6 @@ void decode_burst(struct packet *burst, unsigned n, uint64_t hash_seed)
             __builtin_prefetch(burst[i + AHEAD].data);
         decode(&burst[i], hash_seed);
     }
-}
-
-/* Keyed mixing: both factors hold random bits of the seed, so who does not know it cannot choose
- * addresses that meet. */
-static inline uint64_t mix(uint64_t a, uint64_t b)
-{
-    unsigned __int128 product = (unsigned __int128)a * b;
-
-    return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-
-static inline uint32_t hash_of(uint64_t low, uint64_t high, uint64_t protocol, uint64_t seed)
-{
-    uint64_t hash = mix(low ^ seed, high ^ (seed << 32 | seed >> 32) ^ 0x9e3779b97f4a7c15);
-
-    hash = mix(hash ^ seed, protocol ^ 0xd6e8feb86659fd93);
-    return (uint32_t)(hash ^ hash >> 32);
-}
-
-/* The key of an IPv4 packet: endpoints as numbers compare as their bytes do. */
-static inline void make_key_ipv4(struct packet *packet, uint32_t source, uint32_t destination,
-                                 uint16_t source_port, uint16_t destination_port, uint8_t protocol,
-                                 uint8_t version, uint64_t seed)
-{
-    uint64_t a = (uint64_t)source << 16 | source_port;
-    uint64_t b = (uint64_t)destination << 16 | destination_port;
-    uint64_t low = a < b ? a : b, high = a < b ? b : a;
-    uint64_t words[5] = {
-        0,
-        UINT64_C(0xffff0000) | (uint64_t)__builtin_bswap32((uint32_t)(low >> 16)) << 32,
-        0,
-        UINT64_C(0xffff0000) | (uint64_t)__builtin_bswap32((uint32_t)(high >> 16)) << 32,
-        (low & 0xffff) | (high & 0xffff) << 16 | (uint64_t)protocol << 32 | (uint64_t)version << 40,
-    };
-
-    _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are laid out for it");
-    memcpy(&packet->key, words, sizeof(words));
-    packet->sender = a > b;
-    packet->hash = hash_of(low, high, protocol, seed);
-}
-
-/* Bits for ports of tunnels, by their last six bits: a filter, walk_udp_tunnel() knows. */
-#define TUNNEL_BIT(port) (UINT64_C(1) << ((port)&63))
-#define TUNNEL_BITS                                                                      \
-    (TUNNEL_BIT(PORT_L2TP) | TUNNEL_BIT(PORT_GTPU) | TUNNEL_BIT(PORT_TEREDO) |           \
-     TUNNEL_BIT(PORT_GRE_IN_UDP) | TUNNEL_BIT(PORT_VXLAN) | TUNNEL_BIT(PORT_VXLAN_GPE) | \
-     TUNNEL_BIT(PORT_GENEVE) | TUNNEL_BIT(PORT_MPLS_IN_UDP) | TUNNEL_BIT(PORT_VXLAN_LINUX))
-
-/* What most packets are: Ethernet, IPv4 without options, TCP or UDP, neither tagged, tunnelled,
- * fragmented nor cut within the headers. -> false: it is not that, nothing is decided. */
-static bool decode_plain(struct packet *packet, uint64_t seed)
-{
-    enum { L3 = 14, L4 = 34 };
-    const uint8_t *frame = packet->data, *ip = frame + L3, *l4 = frame + L4;
-    uint32_t size, l4_size, payload, end, wire;
-    uint16_t source_port, destination_port;
-
-    if (packet->linktype != LINKTYPE_ETHERNET || packet->caplen < L4 + 20 ||
-        packet->origlen < packet->caplen || be16(frame + 12) != 0x0800 || ip[0] != 0x45 ||
-        (be16(ip + 6) & 0x3fff))
-        return false;
-    size = be16(ip + 2);
-    source_port = be16(l4);
-    destination_port = be16(l4 + 2);
-    wire = L3 + size;
-    if (ip[9] == IP_TCP) {
-        l4_size = (l4[12] >> 4) * 4u;
-        if (l4_size < 20)
-            return false;
-    } else if (ip[9] == IP_UDP) {
-        l4_size = 8;
-        if (((TUNNEL_BITS >> (source_port & 63)) | (TUNNEL_BITS >> (destination_port & 63))) & 1)
-            return false;
-        if (be16(l4 + 4) + 20u != size)
-            return false;
-    } else {
-        return false;
-    }
-    payload = L4 + l4_size;
-    if (wire < payload || wire > packet->origlen || payload > packet->caplen)
-        return false;
-    end = wire < packet->caplen ? wire : packet->caplen;
-    packet->l3 = L3;
-    packet->l4 = L4;
-    packet->payload = payload;
-    packet->payload_size = end - payload;
-    packet->payload_origsize = wire - payload;
-    packet->tunnel_id = 0;
-    packet->vlan[0] = packet->vlan[1] = 0;
-    packet->ip_version = 4;
-    packet->ip_protocol = ip[9];
-    packet->tunnel = KFL_TUNNEL_NONE;
-    packet->flags = end < wire ? PACKET_TRUNCATED : 0;
-    packet->fragment_more = 0;
-    packet->fragment_l3 = 0;
-    packet->fragment_offset = 0;
-    make_key_ipv4(packet, be32(ip + 12), be32(ip + 16), source_port, destination_port, ip[9], 4,
-                  seed);
-    return true;
 }
 
 /* Header after header, until one names nothing that follows. Each step moves forward. */
@@ -210,6 +223,7 @@ static enum walk_next commit(struct walk *walk, uint32_t l3, uint8_t version, ui
     struct packet *packet = walk->packet;
 
     packet->flags &= (uint8_t) ~(PACKET_NO_IP | PACKET_NO_PORTS);
+    packet->tcp_flags = 0;
     packet->l3 = l3;
     packet->l4 = packet->payload = walk->at;
     packet->payload_size = walk->end - walk->at;
@@ -237,10 +251,10 @@ static bool later_fragment(struct walk *walk, uint32_t l3, uint32_t offset, bool
     if (!offset && !more)
         return false;
     if (!(packet->flags & PACKET_FRAGMENT) && l3 <= UINT16_MAX) {
-        packet->flags |= PACKET_FRAGMENT | (offset ? 0 : PACKET_FIRST_FRAGMENT);
+        packet->flags |= (uint8_t)(PACKET_FRAGMENT | (offset ? 0 : PACKET_FIRST_FRAGMENT) |
+                                   (more ? PACKET_FRAGMENT_MORE : 0));
         packet->fragment_l3 = (uint16_t)l3;
         packet->fragment_offset = offset;
-        packet->fragment_more = more;
     }
     return offset > 0;
 }
@@ -376,6 +390,7 @@ static void l4_tcp(struct walk *walk)
         walk->packet->flags |= PACKET_TRUNCATED;
         return;
     }
+    walk->packet->tcp_flags = tcp[13];
     size = (tcp[12] >> 4) * 4u;
     if (size < 20) {
         walk->packet->flags |= PACKET_MALFORMED;
@@ -457,8 +472,8 @@ static void make_key(struct packet *packet, const uint8_t *l4, uint64_t seed)
     int order;
 
     if (packet->ip_version == 4) {
-        make_key_ipv4(packet, be32(ip + 12), be32(ip + 16), port[0], port[1], packet->ip_protocol,
-                      version, seed);
+        packet->sender = (uint8_t)make_key_ipv4(packet, ip + 12, port[0], port[1],
+                                                packet->ip_protocol, version, seed);
         return;
     }
     address[0] = ip + 8;

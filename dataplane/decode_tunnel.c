@@ -80,33 +80,39 @@ enum walk_next walk_gre(struct walk *walk, bool over_udp)
     return gre_carried(walk, protocol, flags & KEY, flags & SEQUENCE, key);
 }
 
+static enum walk_next udp_tunnel(struct walk *walk, uint16_t port)
+{
+    switch ((enum tunnel_port)port) {
+    case PORT_VXLAN:
+    case PORT_VXLAN_LINUX:
+        return vxlan(walk, false);
+    case PORT_VXLAN_GPE:
+        return vxlan(walk, true);
+    case PORT_GENEVE:
+        return geneve(walk);
+    case PORT_GTPU:
+        return gtpu(walk);
+    case PORT_TEREDO:
+        return teredo(walk);
+    case PORT_L2TP:
+        return l2tp(walk);
+    case PORT_GRE_IN_UDP:
+        return walk_gre(walk, true);
+    case PORT_MPLS_IN_UDP:
+        return WALK_MPLS;
+    }
+    return WALK_STOP;
+}
+
 enum walk_next walk_udp_tunnel(struct walk *walk, uint16_t source, uint16_t destination)
 {
-    uint16_t ports[2] = {destination, source};
+    const struct walk before = *walk;
+    enum walk_next next = udp_tunnel(walk, destination);
 
-    for (int i = 0; i < 2; i++)
-        switch (ports[i]) {
-        case PORT_VXLAN:
-        case PORT_VXLAN_LINUX:
-            return vxlan(walk, false);
-        case PORT_VXLAN_GPE:
-            return vxlan(walk, true);
-        case PORT_GENEVE:
-            return geneve(walk);
-        case PORT_GTPU:
-            return gtpu(walk);
-        case PORT_TEREDO:
-            return teredo(walk);
-        case PORT_L2TP:
-            return l2tp(walk);
-        case PORT_GRE_IN_UDP:
-            return walk_gre(walk, true);
-        case PORT_MPLS_IN_UDP:
-            return WALK_MPLS;
-        default:
-            break;
-        }
-    return WALK_STOP;
+    if (next != WALK_STOP)
+        return next;
+    *walk = before;
+    return udp_tunnel(walk, source);
 }
 
 static enum walk_next erspan(struct walk *walk, bool type_3)

@@ -37,6 +37,11 @@ enum tunnel_port {
     PORT_VXLAN_LINUX = 8472,
 };
 
+static inline bool in_tunnel_range(uint16_t port)
+{
+    return (uint16_t)(port - PORT_L2TP) <= PORT_VXLAN_LINUX - PORT_L2TP;
+}
+
 struct walk {
     struct packet *packet;
     const uint8_t *data;

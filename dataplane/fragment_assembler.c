@@ -130,9 +130,9 @@ static bool add(struct fragment_assembler *assembler, struct datagram *datagram,
 
     if (datagram->refused || !part->size)
         return false;
-    if (end > DATAGRAM_MAX || (packet->fragment_more && part->size % UNIT) ||
+    if (end > DATAGRAM_MAX || ((packet->flags & PACKET_FRAGMENT_MORE) && part->size % UNIT) ||
         (datagram->size && end > datagram->size) ||
-        (!packet->fragment_more && end < datagram->end)) {
+        (!(packet->flags & PACKET_FRAGMENT_MORE) && end < datagram->end)) {
         datagram->refused = true;
         if (assembler->counters)
             counter_add(assembler->counters, COUNTER_fragments_lost, 1);
@@ -155,7 +155,7 @@ static bool add(struct fragment_assembler *assembler, struct datagram *datagram,
     datagram->n_units += last - first;
     if (end > datagram->end)
         datagram->end = end;
-    if (!packet->fragment_more)
+    if (!(packet->flags & PACKET_FRAGMENT_MORE))
         datagram->size = end;
     return true;
 }

@@ -16,10 +16,10 @@ enum { INTERFACE_MAX = 1024 };
 
 struct interface {
     char name[64];
-    char source[16];     /* "af_xdp" "dpdk" "file" */
+    char source[16]; /* "af_xdp" "dpdk" "file" */
     char description[128];
     uint16_t linktype;
-    uint32_t snaplen;    /* 0: no limit */
+    uint32_t snaplen;           /* 0: no limit */
     struct kfl_capture capture; /* what entries say; points into this */
 };
 

@@ -47,6 +47,7 @@ enum packet_flags {
     PACKET_TRUNCATED = 1 << 2,      /* headers or payload go beyond caplen */
     PACKET_MALFORMED = 1 << 3,      /* a header contradicts itself; decoded as far as it goes */
     PACKET_NO_IP = 1 << 4,          /* nothing that has a stream (ARP, LLDP, ...) */
+    PACKET_FRAGMENT_MORE = 1 << 6,  /* ... and others follow */
     PACKET_NO_PORTS = 1 << 5,       /* TCP, UDP or SCTP whose ports are not there: a later fragment,
                                        a header cut off. Its stream is that of the addresses */
 };
@@ -92,7 +93,7 @@ struct packet {
     uint8_t tunnel;           /* enum kfl_tunnel */
     uint8_t flags;            /* enum packet_flags */
     uint8_t sender;           /* which endpoint of the key sent it */
-    uint8_t fragment_more;    /* of PACKET_FRAGMENT: others follow */
+    uint8_t tcp_flags;        /* of a TCP header that is there whole, else 0 */
     uint16_t fragment_l3;     /* ... the IP header that says so (an outer one, if the tunnel's
                                  packets were fragmented) */
     uint32_t fragment_offset; /* ... bytes */

@@ -244,7 +244,7 @@ static void end(struct past *past, struct past_move *move)
     struct stream *stream = move->stream;
 
     count(past, stream, COUNTER_lookback_evicted, stream->n_held);
-    stream->flags &= (uint16_t)~STREAM_MOVING;
+    stream->flags &= (uint32_t)~STREAM_MOVING;
     *move = past->move[--past->n_moves];
 }
 

@@ -23,27 +23,27 @@ struct source_config {
     unsigned queues;       /* 0: all the device has */
     uint32_t snaplen;      /* 0: whole packets */
     bool promiscuous;
-    bool generic;          /* af_xdp: do not try native mode */
-    bool copy;             /* af_xdp: do not try zero-copy */
-    bool busy;             /* poll without sleeping (af_xdp: busy polling) */
-    bool pass;             /* af_xdp: what we do not take goes to the stack (shared port) */
-    uint32_t frames;       /* per queue, in the device's pool; 0: default */
+    bool generic;    /* af_xdp: do not try native mode */
+    bool copy;       /* af_xdp: do not try zero-copy */
+    bool busy;       /* poll without sleeping (af_xdp: busy polling) */
+    bool pass;       /* af_xdp: what we do not take goes to the stack (shared port) */
+    uint32_t frames; /* per queue, in the device's pool; 0: default */
 };
 
 /* Counters of the device, monotonic since open. */
 struct source_stats {
-    uint64_t rx;              /* packets handed out by rx */
-    uint64_t rx_bytes;        /* their original lengths */
-    uint64_t drop_nic;        /* lost before us: no descriptor, ring full, no mbuf */
-    uint64_t discarded_kernel;/* not wanted by any job, told by the XDP program (pushdown) */
-    uint64_t errors;          /* damaged packets, bad blocks of a file */
+    uint64_t rx;               /* packets handed out by rx */
+    uint64_t rx_bytes;         /* their original lengths */
+    uint64_t drop_nic;         /* lost before us: no descriptor, ring full, no mbuf */
+    uint64_t discarded_kernel; /* not wanted by any job, told by the XDP program (pushdown) */
+    uint64_t errors;           /* damaged packets, bad blocks of a file */
 };
 
 struct source; /* each implementation begins with struct source_base */
 
 struct source_ops {
     const char *name;
-    bool live;  /* packets come whether we are ready or not; a source that is not waits */
+    bool live; /* packets come whether we are ready or not; a source that is not waits */
     int (*open)(const struct source_config *config, struct source **ret_source,
                 char reterr_text[static SOURCE_ERROR_SIZE]);
     /* Up to n packets of a queue into burst. -> their number, 0 none now, -ENODATA the end of a

@@ -25,6 +25,8 @@ enum {
     HUGE_PAGE = 2 << 20,
 };
 
+enum { IP_ICMP = 1, IP_TCP = 6, IP_UDP = 17, IP_ICMPV6 = 58, IP_SCTP = 132, IP_UDPLITE = 136 };
+
 struct stream_table {
     struct place *index;
     struct stream *streams;
@@ -42,8 +44,10 @@ struct stream_table {
 };
 
 static uint32_t hash_of(const struct stream_table *table, struct packet *packet);
-static struct stream *find(const struct stream_table *table, const struct stream_key *key,
-                           uint32_t hash);
+static inline struct stream *find(const struct stream_table *table, const struct stream_key *key,
+                                  uint32_t hash);
+static struct stream *begin(struct stream_table *table, struct stream *stream,
+                            const struct packet *packet, uint32_t hash, bool *ret_new);
 static struct stream *add(struct stream_table *table, const struct packet *packet, uint32_t hash);
 static int index_create(struct stream_table *table, uint64_t n_streams);
 static void index_free(struct stream_table *table);
@@ -104,16 +108,12 @@ void stream_prefetch(const struct stream_table *table, const struct packet *pack
 
 void stream_prefetch_stream(const struct stream_table *table, const struct packet *packet)
 {
+    /* Most are at their own place. Whether this one is, the search will see. */
     const struct place *place = &table->index[place_of(table, packet->hash)];
-    const struct stream *stream;
+    const struct stream *stream = &table->streams[place->stream - (place->stream != 0)];
 
-    for (int i = 0; i < 2; i++, place++)
-        if (place->hash == packet->hash && place->stream) {
-            stream = &table->streams[place->stream - 1];
-            __builtin_prefetch(stream, 1);
-            __builtin_prefetch((const uint8_t *)stream + 64, 1);
-            return;
-        }
+    __builtin_prefetch(stream, 1);
+    __builtin_prefetch((const uint8_t *)stream + 64, 1);
 }
 
 struct stream *stream_find_or_add(struct stream_table *table, struct packet *packet, bool *ret_new)
@@ -122,18 +122,9 @@ struct stream *stream_find_or_add(struct stream_table *table, struct packet *pac
     struct stream *stream = find(table, &packet->key, hash);
 
     *ret_new = false;
-    if (stream && __builtin_expect(stream_begins_anew(stream, packet), 0)) {
-        end(table, stream, stream_end_of(stream));
-        stream = NULL;
-    }
-    if (__builtin_expect(!stream, 0)) {
-        stream = add(table, packet, hash);
-        if (!stream)
-            return NULL;
-        *ret_new = true;
-    }
-    if (__builtin_expect(stream_count(stream, packet), 0))
-        timer_follow(table, stream);
+    if (__builtin_expect(!stream || !stream_quiet(stream, packet), 0))
+        return begin(table, stream, packet, hash, ret_new);
+    stream_count(stream, packet);
     return stream;
 }
 
@@ -209,7 +200,6 @@ void stream_view(const struct stream_table *table, const struct stream *stream, 
 
 void stream_init(struct stream *stream, const struct packet *packet, uint32_t hash)
 {
-    enum { IP_ICMP = 1, IP_TCP = 6, IP_UDP = 17, IP_ICMPV6 = 58, IP_SCTP = 132, IP_UDPLITE = 136 };
     enum kfl_l4 l4 = KFL_L4_OTHER;
 
     if (!(packet->flags & PACKET_NO_PORTS))
@@ -243,7 +233,7 @@ void stream_init(struct stream *stream, const struct packet *packet, uint32_t ha
     };
 }
 
-/* At most two thirds of the places are taken. One more than there are: a hint may look there. */
+/* At most two thirds of the places are taken. */
 static int index_create(struct stream_table *table, uint64_t n_streams)
 {
     uint64_t size = 64;
@@ -253,13 +243,13 @@ static int index_create(struct stream_table *table, uint64_t n_streams)
         bits++;
     table->index_mask = (uint32_t)(size - 1);
     table->index_shift = 32 - bits;
-    table->index = stream_memory((size + 1) * sizeof(struct place));
+    table->index = stream_memory(size * sizeof(struct place));
     return table->index ? 0 : -ENOMEM;
 }
 
 static void index_free(struct stream_table *table)
 {
-    stream_memory_free(table->index, ((size_t)table->index_mask + 2) * sizeof(struct place));
+    stream_memory_free(table->index, ((size_t)table->index_mask + 1) * sizeof(struct place));
 }
 
 static void index_put(struct stream_table *table, uint32_t hash, uint32_t number)
@@ -303,8 +293,27 @@ static uint32_t hash_of(const struct stream_table *table, struct packet *packet)
     return packet->hash ^ id;
 }
 
-static struct stream *find(const struct stream_table *table, const struct stream_key *key,
-                           uint32_t hash)
+static inline uint64_t load64(const uint8_t *at)
+{
+    uint64_t value;
+
+    memcpy(&value, at, sizeof(value));
+    return value;
+}
+
+/* Word by word, as decode() wrote it a moment ago. */
+static inline bool same_key(const struct stream_key *a, const struct stream_key *b)
+{
+    const uint8_t *x = (const uint8_t *)a, *y = (const uint8_t *)b;
+    uint64_t difference = 0;
+
+    for (unsigned i = 0; i < sizeof(*a); i += 8)
+        difference |= load64(x + i) ^ load64(y + i);
+    return !difference;
+}
+
+static inline struct stream *find(const struct stream_table *table, const struct stream_key *key,
+                                  uint32_t hash)
 {
     uint32_t at = place_of(table, hash);
 
@@ -316,10 +325,32 @@ static struct stream *find(const struct stream_table *table, const struct stream
         if (place->hash == hash) {
             struct stream *stream = &table->streams[place->stream - 1];
 
-            if (!memcmp(&stream->key, key, sizeof(*key)))
+            if (same_key(&stream->key, key))
                 return stream;
         }
     }
+}
+
+/* A packet that begins a stream or may change its state. `stream` is null when there is none. */
+__attribute__((noinline)) static struct stream *begin(struct stream_table *table,
+                                                      struct stream *stream,
+                                                      const struct packet *packet, uint32_t hash,
+                                                      bool *ret_new)
+{
+    if (stream && stream_begins_anew(stream, packet)) {
+        end(table, stream, stream_end_of(stream));
+        stream = NULL;
+    }
+    if (!stream) {
+        stream = add(table, packet, hash);
+        if (!stream)
+            return NULL;
+        *ret_new = true;
+    }
+    if (stream_tcp(stream, packet))
+        timer_follow(table, stream);
+    stream_count(stream, packet);
+    return stream;
 }
 
 /* All places are taken: a stream that has closed and only lingers makes room. */
@@ -482,7 +513,7 @@ static void timer_stop(struct stream_table *table, struct stream *stream)
         table->wheel[stream->timer_slot] = stream->timer_next;
     if (stream->timer_next != STREAM_NONE)
         table->streams[stream->timer_next].timer_prev = stream->timer_prev;
-    stream->flags &= (uint16_t)~STREAM_TIMER;
+    stream->flags &= (uint32_t)~STREAM_TIMER;
 }
 
 void *stream_memory(size_t size)

@@ -66,6 +66,9 @@ enum stream_flags {
     STREAM_MOVING = 1 << 12,         /* its past is on the way to the jobs that matched (past.c) */
     STREAM_WAITS = 1 << 13,          /* entries of it wait for its end (waiting.c) */
     STREAM_ASKED_ORIENTED = 1 << 14, /* the plan was asked when the client was known */
+    STREAM_QUIET_0 = 1 << 16,        /* endpoint 0's packets are but counted, unless they have SYN,
+                                        FIN or RST: established, or not TCP */
+    STREAM_QUIET_1 = 1 << 17,
 };
 
 struct l7;
@@ -78,12 +81,11 @@ struct stream {
     uint32_t hash;
     uint32_t plan_epoch; /* the plan its verdict was made by */
     uint64_t last_ns;
-    uint16_t flags;    /* enum stream_flags */
+    uint32_t flags;    /* enum stream_flags */
     uint8_t tcp;       /* enum stream_tcp */
     uint8_t tcp_flags; /* seen */
     uint8_t l4;        /* enum kfl_l4 */
     uint8_t detection; /* enum kfl_detection */
-    uint16_t matches;  /* entries that matched, saturating; for `read` */
     /* second line: verdict and counts */
     uint64_t open;          /* jobs that may still match */
     uint64_t matched;       /* jobs that record it */
@@ -103,6 +105,7 @@ struct stream {
     uint32_t timer_slot;
     uint32_t facts;       /* what else its first packet said (stream_facts.c) */
     uint32_t l7_seen;     /* kfl_stream.l7 */
+    uint16_t matches;     /* entries that matched, saturating; for `read` */
     uint8_t entries_seen; /* saturating: has it had an entry of its own? */
 };
 _Static_assert(sizeof(struct stream) <= 192, "bench/SCALING.md counts on it");

@@ -2,6 +2,8 @@
 #ifndef DATAPLANE_STREAM_PRIVATE_H
 #define DATAPLANE_STREAM_PRIVATE_H
 
+#include <stddef.h>
+
 #include "stream.h"
 
 #define STREAM_NONE UINT32_MAX
@@ -42,10 +44,31 @@ void stream_memory_free(void *memory, size_t size);
 
 /* A new stream's first packet: who is the client? (stream_tcp.c) */
 void stream_begin_orientation(struct stream *stream, const struct packet *packet);
-/* Counts the packet in. -> its TCP state changed. */
-bool stream_count(struct stream *stream, const struct packet *packet);
+/* A packet that may change more than counts: its TCP state, who the client is. -> the state
+ * changed. */
+bool stream_tcp(struct stream *stream, const struct packet *packet);
 /* The packet is a SYN that opens a new conversation on the stream's 5-tuple. */
 bool stream_begins_anew(const struct stream *stream, const struct packet *packet);
+
+enum { STREAM_TCP_EVENTS = KFL_TCP_FIN | KFL_TCP_SYN | KFL_TCP_RST };
+
+/* Is there nothing about this packet but that it is one more? */
+static inline bool stream_quiet(const struct stream *stream, const struct packet *packet)
+{
+    return (stream->flags >> packet->sender & STREAM_QUIET_0) &&
+           !(packet->tcp_flags & STREAM_TCP_EVENTS);
+}
+
+static inline void stream_count(struct stream *stream, const struct packet *packet)
+{
+    enum kfl_side side = stream_side(stream, packet->sender);
+
+    stream->tcp_flags |= packet->tcp_flags;
+    stream->packets[side]++;
+    stream->bytes[side] += packet->origlen;
+    if (packet->ts_ns > stream->last_ns)
+        stream->last_ns = packet->ts_ns;
+}
 
 /* A stream of this packet's key, nothing counted. */
 void stream_init(struct stream *stream, const struct packet *packet, uint32_t hash);

@@ -9,43 +9,37 @@ static void tcp_orient(struct stream *stream, unsigned flags, unsigned sender);
 static void guess_by_ports(struct stream *stream, unsigned sender);
 static void orient(struct stream *stream, unsigned client);
 
-/* The TCP header, if it is there whole. */
-static inline const uint8_t *tcp_header(const struct stream *stream, const struct packet *packet)
+/* The TCP header, if it is there whole; else null. */
+static const uint8_t *header(const struct packet *packet)
 {
-    return stream->l4 == KFL_L4_TCP && packet->payload >= packet->l4 + 20
-               ? packet->data + packet->l4
-               : NULL;
+    return packet->payload >= packet->l4 + 20 ? packet->data + packet->l4 : NULL;
 }
 
-static inline uint32_t sequence_of(const uint8_t *tcp)
+static uint32_t sequence_of(const uint8_t *tcp)
 {
     return (uint32_t)tcp[4] << 24 | (uint32_t)tcp[5] << 16 | (uint32_t)tcp[6] << 8 | tcp[7];
 }
 
-bool stream_count(struct stream *stream, const struct packet *packet)
+bool stream_tcp(struct stream *stream, const struct packet *packet)
 {
-    const uint8_t *tcp = tcp_header(stream, packet);
-    unsigned sender = packet->sender, flags;
-    enum kfl_side side;
+    const uint8_t *tcp = header(packet);
+    unsigned sender = packet->sender, flags = packet->tcp_flags;
     uint8_t before = stream->tcp;
 
-    if (tcp) {
-        flags = tcp[13];
-        stream->tcp_flags |= (uint8_t)flags;
-        if (!(stream->flags & (STREAM_ISN_0 << sender))) {
-            stream->flags |= (uint16_t)(STREAM_ISN_0 << sender);
-            stream->isn[sender] = sequence_of(tcp) - (flags & SYN ? 0 : 1);
-        }
-        if (__builtin_expect((flags & (SYN | FIN | RST)) || before != STREAM_TCP_ESTABLISHED, 0)) {
-            tcp_orient(stream, flags, sender);
-            tcp_step(stream, flags, stream_side(stream, sender), sender);
-        }
+    if (stream->l4 != KFL_L4_TCP)
+        stream->flags |= STREAM_QUIET_0 | STREAM_QUIET_1;
+    if (stream->l4 != KFL_L4_TCP || !tcp)
+        return false;
+    if (!(stream->flags & (STREAM_ISN_0 << sender))) {
+        stream->flags |= (uint32_t)STREAM_ISN_0 << sender;
+        stream->isn[sender] = sequence_of(tcp) - (flags & SYN ? 0 : 1);
     }
-    side = stream_side(stream, sender);
-    stream->packets[side]++;
-    stream->bytes[side] += packet->origlen;
-    if (packet->ts_ns > stream->last_ns)
-        stream->last_ns = packet->ts_ns;
+    tcp_orient(stream, flags, sender);
+    tcp_step(stream, flags, stream_side(stream, sender), sender);
+    stream->flags &= ~(uint32_t)(STREAM_QUIET_0 | STREAM_QUIET_1);
+    if (stream->tcp == STREAM_TCP_ESTABLISHED)
+        stream->flags |= (stream->flags & STREAM_ISN_0 ? STREAM_QUIET_0 : 0) |
+                         (stream->flags & STREAM_ISN_1 ? STREAM_QUIET_1 : 0);
     return stream->tcp != before;
 }
 
@@ -53,11 +47,9 @@ bool stream_count(struct stream *stream, const struct packet *packet)
  * direction not seen yet has nothing to differ from. */
 bool stream_begins_anew(const struct stream *stream, const struct packet *packet)
 {
-    const uint8_t *tcp = tcp_header(stream, packet);
-
-    return tcp && (tcp[13] & (SYN | ACK)) == SYN &&
+    return (packet->tcp_flags & (SYN | ACK)) == SYN &&
            (stream->flags & (STREAM_ISN_0 << packet->sender)) &&
-           sequence_of(tcp) != stream->isn[packet->sender];
+           sequence_of(header(packet)) != stream->isn[packet->sender];
 }
 
 void stream_begin_orientation(struct stream *stream, const struct packet *packet)
@@ -154,7 +146,7 @@ static void tcp_step(struct stream *stream, unsigned flags, enum kfl_side side, 
             stream->tcp = own;
         } else if (stream->tcp == other) {
             stream->tcp = STREAM_TCP_LAST_ACK;
-            stream->flags &= (uint16_t)~STREAM_LAST_FIN_1;
+            stream->flags &= (uint32_t)~STREAM_LAST_FIN_1;
             if (sender)
                 stream->flags |= STREAM_LAST_FIN_1;
         }

@@ -64,6 +64,7 @@ void stream_view_packet(const struct packet *packet, struct stream *ret_stream,
 
     stream_init(ret_stream, packet, packet->hash);
     stream_begin_orientation(ret_stream, packet);
+    stream_tcp(ret_stream, packet);
     stream_count(ret_stream, packet);
     stream_facts_of(packet, &nobody, &facts);
     stream_fill_view(ret_stream, &facts, false, ret_view);

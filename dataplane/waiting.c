@@ -98,7 +98,7 @@ bool waiting_next(struct waiting *waiting, struct stream *stream, struct kfl_ent
     pool_give(waiting->pool, waiting->given);
     waiting->given = stream->flags & STREAM_WAITS ? take_first(waiting, stream) : NULL;
     if (!waiting->given) {
-        stream->flags &= (uint16_t)~STREAM_WAITS;
+        stream->flags &= (uint32_t)~STREAM_WAITS;
         return false;
     }
     *ret_entry = waiting->given->entry;
@@ -127,7 +127,7 @@ void waiting_drop(struct waiting *waiting, struct stream *stream)
         return;
     while ((kept = take_first(waiting, stream)))
         pool_give(waiting->pool, kept);
-    stream->flags &= (uint16_t)~STREAM_WAITS;
+    stream->flags &= (uint32_t)~STREAM_WAITS;
 }
 
 static uint8_t *keep_half(struct kfl_half *kept, const struct kfl_half *half, uint8_t *facts)

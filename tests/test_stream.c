@@ -70,6 +70,7 @@ static struct stream *tcp(bool reverse, unsigned flags, uint32_t seq)
 
     frame.space[frame.at + 47] = (uint8_t)flags;
     put32(frame.space + frame.at + 38, seq);
+    decode(&p, 3);
     return stream_find_or_add(table, &p, &new);
 }
 
