@@ -4,10 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../writer/export.h"
 #include "../writer/index.h"
 #include "../writer/repair.h"
 #include "../writer/segment.h"
+#include "../writer/verify.h"
 #include "tap.h"
 #include "writer_lab.h"
 
@@ -150,12 +150,51 @@ static void an_entry_list_ends_with_a_whole_line(void)
     lab_end(&lab);
 }
 
+static unsigned problems(const char *folder)
+{
+    struct verify verify;
+
+    CU_ASSERT_EQUAL(verify_folder(folder, "cut", false, NULL, NULL, NULL, &verify), 0);
+    return verify.n_problems;
+}
+
+static void verify_finds_what_is_damaged(void)
+{
+    struct lab lab;
+    char path[WRITER_PATH_MAX], index[WRITER_PATH_MAX], folder[WRITER_PATH_MAX];
+    struct verify verify;
+
+    record(&lab);
+    snprintf(path, sizeof(path), "%s", lab_segment(&lab, "cut", 0));
+    snprintf(folder, sizeof(folder), "%s", lab_path(&lab, "cut"));
+    index_path(path, index, sizeof(index));
+    CU_ASSERT_EQUAL(verify_folder(folder, "cut", false, NULL, NULL, NULL, &verify), 0);
+    CU_ASSERT_EQUAL(verify.n_problems, 0);
+    CU_ASSERT_EQUAL(verify.packets, 3000);
+    CU_ASSERT_EQUAL(verify.backwards, 0);
+    lab_run("cp %s %s/segment; cp %s %s/index", path, lab.folder, index, lab.folder);
+    /* a time in a packet's header; a block's size; an index that is gone; one that is cut */
+    lab_run("printf x | dd of=%s bs=1 seek=8208 conv=notrunc 2>/dev/null", path);
+    CU_ASSERT(problems(folder) > 0);
+    lab_run("cp %s/segment %s; truncate -s -4096 %s", lab.folder, path, path);
+    CU_ASSERT(problems(folder) > 0);
+    lab_run("cp %s/segment %s; truncate -s -8 %s", lab.folder, path, index);
+    CU_ASSERT_EQUAL(problems(folder), 1);
+    lab_run("rm %s", index);
+    CU_ASSERT_EQUAL(problems(folder), 1);
+    lab_run("cp %s/index %s; (echo '{}}'; echo oops) >%s/entries.ndjson", lab.folder, index,
+            folder);
+    CU_ASSERT_EQUAL(problems(folder), 1);
+    lab_end(&lab);
+}
+
 int main(int argc, char **argv)
 {
     static const struct tap_test tests[] = {
         {"a file cut anywhere is made whole", a_file_cut_anywhere_is_made_whole},
         {"bytes that are no blocks are cut off", bytes_that_are_no_blocks_are_cut_off},
         {"an entry list ends with a whole line", an_entry_list_ends_with_a_whole_line},
+        {"verify finds what is damaged", verify_finds_what_is_damaged},
         {0},
     };
     return tap_main(argc, argv, "repair", tests);

@@ -163,8 +163,12 @@ static int walk_index(struct walk *walk, struct index_walk *done)
             break;
         body = pcapng_read_bytes(&walk->index, at, (uint32_t)size);
         parsed = body ? index_parse(body, size, walk->rows, &chunk) : 0;
-        if (!parsed || chunk.offset != done->end || chunk.offset + chunk.size > walk->size)
+        if (!parsed || chunk.offset != done->end)
             break;
+        if (chunk.offset + chunk.size > walk->size) {
+            done->missing = true;
+            break;
+        }
         done->end += chunk.size;
         done->n_chunks++;
         at += parsed;
