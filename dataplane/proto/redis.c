@@ -14,7 +14,7 @@
 enum {
     SHOWN_MAX = 32 << 10,
     LINE_MAX_SIZE = 8 << 10,
-    DEPTH_MAX = 8,
+    DEPTH_MAX = 16,
     ELEMENTS_MAX = 1 << 20, /* of one aggregate: more is not believed */
     BULK_MAX = 512 << 20,
     ARGUMENTS_SHOWN = 256,
@@ -156,28 +156,29 @@ static int64_t value_size(const uint8_t *data, size_t size)
 }
 
 /* ---- is it? ---- */
-static bool is_inline(const uint8_t *data, size_t size)
+/* A line that begins with a word. *ret_known: with one that commands begin with. */
+static bool is_inline(const uint8_t *data, size_t size, bool *ret_known)
 {
-    static const char *const words[] = {
-        "PING",   "INFO",    "SET",  "GET",   "AUTH", "SELECT", "DEL",      "CONFIG", "KEYS",
-        "CLIENT", "COMMAND", "ECHO", "HELLO", "INCR", "EXISTS", "FLUSHALL", "DBSIZE"};
-    const uint8_t *end = memchr(data, '\n', size);
+    static const char *const words[] = {"PING",   "INFO",    "SET",     "GET",       "AUTH",
+                                        "SELECT", "DEL",     "CONFIG",  "KEYS",      "CLIENT",
+                                        "ECHO",   "HELLO",   "INCR",    "EXISTS",    "FLUSHALL",
+                                        "DBSIZE", "COMMAND", "PUBLISH", "SUBSCRIBE", "RESET"};
     size_t length = 0;
 
     while (length < size && isalpha(data[length]))
         length++;
-    if (!end || length == size ||
-        (data[length] != ' ' && data[length] != '\r' && data[length] != '\n'))
+    if (!length || !memchr(data, '\n', size) || !strchr(" \r\n", data[length]))
         return false;
+    *ret_known = false;
     for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
-        if (strlen(words[i]) == length && !strncasecmp(words[i], (const char *)data, length))
-            return true;
-    return false;
+        *ret_known |=
+            strlen(words[i]) == length && !strncasecmp(words[i], (const char *)data, length);
+    return true;
 }
 
 static enum l7_probe probe(const struct l7_probe_input *in, bool *ret_swap)
 {
-    bool plausible[2] = {false, false};
+    bool plausible[2] = {false, false}, known = true;
 
     for (unsigned side = 0; side < 2; side++) {
         const uint8_t *data = in->data[side];
@@ -189,7 +190,7 @@ static enum l7_probe probe(const struct l7_probe_input *in, bool *ret_swap)
             continue;
         found = read_line(data, size, &token);
         if (found < 0) {
-            if (!is_inline(data, size))
+            if (!is_inline(data, size, &known))
                 return L7_PROBE_NO;
             plausible[side] = true;
             continue;
@@ -220,10 +221,12 @@ static enum l7_probe probe(const struct l7_probe_input *in, bool *ret_swap)
         }
         plausible[side] = true;
     }
-    /* A line that many protocols have: what the other side says decides. */
+    /* A line that many protocols have: what the other side says decides. Many say +OK, too. */
     if (plausible[0] && plausible[1]) {
-        *ret_swap = is_inline(in->data[KFL_SERVER], in->size[KFL_SERVER]);
-        return L7_PROBE_YES;
+        *ret_swap = is_inline(in->data[KFL_SERVER], in->size[KFL_SERVER], &known);
+        return known || !strchr("+-", in->data[*ret_swap ? KFL_CLIENT : KFL_SERVER][0])
+                   ? L7_PROBE_YES
+                   : L7_PROBE_NO;
     }
     return plausible[0] || plausible[1] ? L7_PROBE_MORE : L7_PROBE_NO;
 }
