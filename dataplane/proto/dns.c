@@ -32,6 +32,7 @@ enum {
     TYPE_MX = 15,
     TYPE_TXT = 16,
     TYPE_AAAA = 28,
+    TYPE_NB = 32,
     TYPE_SRV = 33,
     TYPE_OPT = 41,
     TYPE_SPF = 99,
@@ -53,6 +54,7 @@ struct message {
     uint16_t rcode;               /* with the extension in OPT */
     uint32_t question_hash;       /* of the first question; 0: none */
     uint32_t steps;               /* labels that may still be looked at */
+    bool netbios;                 /* NetBIOS name service, which has the same form */
     bool whole;                   /* everything it announces is there */
 };
 
@@ -90,6 +92,7 @@ static void dns_datagram(struct l7 *l7, enum kfl_side side, const uint8_t *data,
 
 static bool plausible(const uint8_t *data, size_t size, bool known_port, struct message *message);
 static bool message_read(struct message *message, const uint8_t *data, size_t size);
+static bool is_netbios(const struct record *record);
 static bool question_read(struct message *message, struct cursor *c, struct record *record);
 static bool record_read(struct message *message, struct cursor *c, struct record *record);
 static bool name_read(struct message *message, struct cursor *c, char *to, size_t *ret_size);
@@ -207,7 +210,7 @@ static bool plausible(const uint8_t *data, size_t size, bool known_port, struct 
     bool response, update;
     unsigned opcode;
 
-    if (!message_read(message, data, size))
+    if (!message_read(message, data, size) || message->netbios)
         return false;
     response = message->flags & FLAG_RESPONSE;
     opcode = message->flags >> 11 & 15;
@@ -244,6 +247,7 @@ static bool message_read(struct message *message, const uint8_t *data, size_t si
     for (unsigned i = 0; i < message->count[0]; i++) {
         if (!question_read(message, &c, &record))
             return i > 0;
+        message->netbios |= is_netbios(&record);
         if (i == 0) {
             uint32_t hash = record.type * 31u + record.class;
 
@@ -255,10 +259,23 @@ static bool message_read(struct message *message, const uint8_t *data, size_t si
     for (unsigned i = 0; i < n_records; i++) {
         if (!record_read(message, &c, &record))
             return message->count[0] || i;
+        message->netbios |= is_netbios(&record);
         if (record.type == TYPE_OPT)
             message->rcode = (uint16_t)(message->rcode | record.ttl >> 24 << 4);
     }
     message->whole = true;
+    return true;
+}
+
+/* NB and NBSTAT (RFC 1002): 16 bytes as letters from A to P. */
+static bool is_netbios(const struct record *record)
+{
+    if ((record->type != TYPE_NB && record->type != TYPE_SRV) || record->name_size < 32 ||
+        (record->name_size > 32 && record->name[32] != '.'))
+        return false;
+    for (int i = 0; i < 32; i++)
+        if (record->name[i] < 'A' || record->name[i] > 'P')
+            return false;
     return true;
 }
 

@@ -61,7 +61,7 @@ enum { /* what a request says about its response: user of its half */
 
 struct head {
     struct http_text method, target, reason; /* of the start line */
-    bool version_1_0;
+    bool version_1_0, version_none;
     uint16_t status;
     uint32_t size; /* with the empty line */
     struct http_known known;
@@ -74,7 +74,9 @@ static void http1_gap(struct l7 *l7, enum kfl_side side, uint64_t size);
 static void http1_end(struct l7 *l7, enum l7_end why);
 static void http1_done(struct l7 *l7);
 
+static bool resembles(const uint8_t *data, size_t size);
 static enum l7_probe request_line(const uint8_t *data, size_t size);
+static enum l7_probe empty_line(const uint8_t *at, const uint8_t *end);
 static enum l7_probe status_line(const uint8_t *data, size_t size);
 static size_t message_start(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size);
 static bool head_end(const uint8_t *data, size_t from, size_t size);
@@ -84,6 +86,7 @@ static const uint8_t *fields_parse(struct head *head, const uint8_t *at, const u
                                    const char **ret_error);
 static bool start_line(struct head *head, enum kfl_side side, const uint8_t *at,
                        const uint8_t *end);
+static bool loose_line(struct head *head, const uint8_t *at, const uint8_t *end);
 static void request_begin(struct l7 *l7, const struct head *head, const uint8_t *data);
 static void response_begin(struct l7 *l7, const struct head *head, const uint8_t *data);
 static void body_begin(struct l7 *l7, enum kfl_side side, struct fact_tape *tape,
@@ -111,26 +114,26 @@ const struct dissector dissector_http1 = {
 
 static enum l7_probe http1_probe(const struct l7_probe_input *input, bool *ret_swap)
 {
-    bool more = false;
+    bool other = false;
 
     for (int i = 0; i < 2; i++) {
-        enum l7_probe request, status;
+        enum l7_probe request = L7_PROBE_NO, status = L7_PROBE_NO;
 
         if (!input->size[i])
             continue;
-        request = i == KFL_CLIENT || !input->oriented ? request_line(input->data[i], input->size[i])
-                                                      : L7_PROBE_NO;
-        status = i == KFL_SERVER || !input->oriented ? status_line(input->data[i], input->size[i])
-                                                     : L7_PROBE_NO;
+        if (i == KFL_CLIENT || !input->oriented)
+            request = request_line(input->data[i], input->size[i]);
+        if (i == KFL_SERVER || !input->oriented)
+            status = status_line(input->data[i], input->size[i]);
         if (request == L7_PROBE_YES || status == L7_PROBE_YES) {
             *ret_swap = (request == L7_PROBE_YES) != (i == KFL_CLIENT);
             return L7_PROBE_YES;
         }
-        if (request == L7_PROBE_NO && status == L7_PROBE_NO)
-            return L7_PROBE_NO;
-        more = true;
+        /* A broken request is HTTP if it is answered so. */
+        other |= request == L7_PROBE_NO && status == L7_PROBE_NO &&
+                 !(i == KFL_CLIENT && resembles(input->data[i], input->size[i]));
     }
-    return more || (!input->size[0] && !input->size[1]) ? L7_PROBE_MORE : L7_PROBE_NO;
+    return other ? L7_PROBE_NO : L7_PROBE_MORE;
 }
 
 static size_t http1_parse(struct l7 *l7, enum kfl_side number, const uint8_t *data, size_t size)
@@ -220,7 +223,14 @@ static void http1_done(struct l7 *l7)
 
 /* ---- recognising the first line ---- */
 
-/* `METHOD target HTTP/1.x` */
+static bool resembles(const uint8_t *data, size_t size)
+{
+    size_t n = size < 512 ? size : 512;
+
+    return memmem(data, n, "HTTP/1", 6) || memmem(data, n, "\nHost:", 6);
+}
+
+/* `METHOD target HTTP/1.x`, or that of HTTP/0.9 before an empty line: `GET /target` */
 static enum l7_probe request_line(const uint8_t *data, size_t size)
 {
     size_t n = 0, start = 0;
@@ -248,10 +258,22 @@ static enum l7_probe request_line(const uint8_t *data, size_t size)
     }
     if (end > data && end[-1] == '\r')
         end--;
+    if (n == 3 && !memcmp(data, "GET /", size < 5 ? size : 5) &&
+        !memchr(data + 4, ' ', (size_t)(end - data - 4)))
+        return empty_line(end, data + size);
     if (end - data < (ptrdiff_t)n + 11 || memcmp(end - 9, " HTTP/1.", 8) ||
         (end[-1] != '0' && end[-1] != '1'))
         return L7_PROBE_NO;
     return L7_PROBE_YES;
+}
+
+/* Does an empty line follow this end of a line? */
+static enum l7_probe empty_line(const uint8_t *at, const uint8_t *end)
+{
+    at += *at == '\r' ? 2 : 1;
+    if (at < end && *at == '\r')
+        at++;
+    return at >= end ? L7_PROBE_MORE : *at == '\n' ? L7_PROBE_YES : L7_PROBE_NO;
 }
 
 /* `HTTP/1.x 200` */
@@ -399,7 +421,7 @@ static bool start_line(struct head *head, enum kfl_side side, const uint8_t *at,
         return true;
     }
     if (end - at < 14 || memcmp(end - 9, " HTTP/1.", 8) || (end[-1] != '0' && end[-1] != '1'))
-        return false;
+        return loose_line(head, at, end);
     head->version_1_0 = end[-1] == '0';
     space = memchr(at, ' ', (size_t)(end - 9 - at));
     if (!space)
@@ -409,11 +431,35 @@ static bool start_line(struct head *head, enum kfl_side side, const uint8_t *at,
     return true;
 }
 
+/* A request line as some clients send it, and servers answer it: a known method, a target, and
+ * whatever. */
+static bool loose_line(struct head *head, const uint8_t *at, const uint8_t *end)
+{
+    static const char *const methods[] = {"GET",     "HEAD",    "POST",  "PUT",  "DELETE",
+                                          "CONNECT", "OPTIONS", "TRACE", "PATCH"};
+    const uint8_t *space = memchr(at, ' ', (size_t)(end - at)), *second;
+
+    if (!space || end - space < 2)
+        return false;
+    head->method = (struct http_text){at, (uint32_t)(space - at)};
+    for (unsigned i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+        if (strlen(methods[i]) != head->method.size || memcmp(methods[i], at, head->method.size))
+            continue;
+        second = memchr(space + 1, ' ', (size_t)(end - space - 1));
+        head->version_none = !second;
+        head->target =
+            (struct http_text){space + 1, (uint32_t)((second ? second : end) - space - 1)};
+        return true;
+    }
+    return false;
+}
+
 static void version_facts(struct l7_half *half, struct fact_tape *tape, enum kfl_field field,
                           const struct head *head)
 {
-    l7_half_version(half, head->version_1_0 ? "1.0" : "1.1");
-    fact_text(tape, field, head->version_1_0 ? "HTTP/1.0" : "HTTP/1.1");
+    l7_half_version(half, head->version_none ? "0.9" : head->version_1_0 ? "1.0" : "1.1");
+    if (!head->version_none)
+        fact_text(tape, field, head->version_1_0 ? "HTTP/1.0" : "HTTP/1.1");
 }
 
 static void request_begin(struct l7 *l7, const struct head *head, const uint8_t *data)
