@@ -52,7 +52,7 @@ struct conf {
     unsigned n_jobs;
     struct conf_cpus rx, classifiers, writers;
     const char *poll;
-    int64_t streams_max;
+    int64_t streams_max, ring;
     uint64_t timeout_tcp, timeout_tcp_open, timeout_tcp_closed, timeout_udp, timeout_icmp,
         timeout_other, response_timeout;
     struct conf_texts distinguish;

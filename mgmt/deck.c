@@ -398,6 +398,7 @@ static int open_pipeline(struct deck *deck, const struct conf *conf, struct name
         .n_sources = deck->n_sources,
         .n_classifiers = deck->n_classifiers,
         .busy = !strcmp(conf->poll, "busy"),
+        .ring_slots = (uint32_t)conf->ring,
         .recorders = deck->recorders,
         .writer_step = turn_writer,
         .writer_context = deck,
