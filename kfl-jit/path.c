@@ -54,6 +54,8 @@ static struct path_place rest_of(const struct ast_path *path, enum kfl_proto pro
 
     if (!n)
         return place;
+    if (list && !kfl_field_info[field].protos) /* conn.l7[0]: not on a tape */
+        return (struct path_place){.kind = rest->type == AST_KEY ? PATH_ABSENT : PATH_GENERAL};
     if (type == KFL_TYPE_NULL || type == KFL_TYPE_OBJECT)
         return (struct path_place){.kind = rest->type == AST_ALL ? PATH_GENERAL : PATH_ABSENT};
     if (type != KFL_TYPE_MAP && !(list && rest->type != AST_KEY))

@@ -64,9 +64,9 @@ uint32_t program_and(struct program *program, uint32_t a, uint32_t b)
     if (may == MAY_TRUE || may == MAY_FALSE || (a <= MAY_ALL && b <= MAY_ALL))
         return may;
     if (l == MAY_TRUE || a == b)
-        return b;
+        return program_group(program, b);
     if (r == MAY_TRUE)
-        return a;
+        return program_group(program, a);
     return intern(program, (struct node){.op = NODE_AND, .may = may, .a = a, .b = b});
 }
 
@@ -77,9 +77,9 @@ uint32_t program_or(struct program *program, uint32_t a, uint32_t b)
     if (may == MAY_TRUE || may == MAY_FALSE || (a <= MAY_ALL && b <= MAY_ALL))
         return may;
     if (l == MAY_FALSE || a == b)
-        return b;
+        return program_group(program, b);
     if (!(r & MAY_TRUE))
-        return a;
+        return program_group(program, a);
     return intern(program, (struct node){.op = NODE_OR, .may = may, .a = a, .b = b});
 }
 

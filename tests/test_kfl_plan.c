@@ -363,6 +363,9 @@ static void halves_are_null(void)
         {"error.msg == \"no answer\"", "...mm"},
         {"http and error", "...mm"},
         {"elapsedTime == 0", "...mm"},
+        {"(request.streamId == 5 or id.endsWith(\"/api\") and mysql) or error or stream >= 1",
+         "mmmmm"},
+        {"(response.status == 5 or mysql) or stream >= 1", "mmmmm"},
         {"responseSize == 0", "...mm"},
         {0},
     };
