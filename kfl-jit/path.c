@@ -52,6 +52,7 @@ static struct path_place rest_of(const struct ast_path *path, enum kfl_proto pro
     const struct ast_step *rest = path->step + used;
     bool list = type == KFL_TYPE_STRINGS || type == KFL_TYPE_INTS || type == KFL_TYPE_ARRAY;
 
+    place.parent = (uint16_t)path_parent(field);
     if (!n)
         return place;
     if (list && !kfl_field_info[field].protos) /* conn.l7[0]: not on a tape */
@@ -102,10 +103,13 @@ enum kfl_field path_parent(enum kfl_field field)
 
     for (unsigned i = 1; i < KFL_FIELD_COUNT; i++) {
         const char *other = kfl_field_info[i].path;
-        size_t size = strlen(other);
+        size_t size;
 
-        if (i == KFL_FIELD_REQUEST || i == KFL_FIELD_RESPONSE || i == field ||
-            kfl_field_info[i].type != KFL_TYPE_NULL || size <= best)
+        if (kfl_field_info[i].type != KFL_TYPE_NULL || i == KFL_FIELD_REQUEST ||
+            i == KFL_FIELD_RESPONSE || i == field)
+            continue;
+        size = strlen(other);
+        if (size <= best)
             continue;
         if (kfl_field_info[i].protos == kfl_field_info[field].protos &&
             !strncmp(path, other, size) && path[size] == '.') {

@@ -21,6 +21,7 @@ enum path_kind {
 struct path_place {
     enum path_kind kind;
     uint16_t field;  /* enum kfl_field of PATH_ROW */
+    uint16_t parent; /* the row above it that may be null, see path_parent() */
     uint16_t member; /* of an array's objects: row of the member that `rest` ends in, or none */
     uint32_t rest;   /* number of steps that lead to the row; those behind it are left */
 };

@@ -362,7 +362,7 @@ static int make_lists(struct kfl_plan *plan)
         for (uint32_t i = 0; i < plan->atoms.n_subjects && kfl_field_info[field].protos; i++)
             for (unsigned proto = 0; proto < KFL_PROTO_COUNT; proto++)
                 if (plan->atoms.subject[i].place[proto].kind == PATH_ROW &&
-                    path_parent(plan->atoms.subject[i].place[proto].field) == field) {
+                    plan->atoms.subject[i].place[proto].parent == field) {
                     ok &= list_add(plan, &plan->below[field], i);
                     break;
                 }
@@ -440,7 +440,7 @@ static void fill_template(const struct kfl_plan *plan, enum kfl_proto proto,
                                 ? KFL_TYPE_OBJECT
                                 : kfl_field_info[place->field].type);
         if (place->field != KFL_FIELD_REQUEST && place->field != KFL_FIELD_RESPONSE &&
-            (state == SIDE_NULL || place->rest < subject->path.n || path_parent(place->field)))
+            (state == SIDE_NULL || place->rest < subject->path.n || place->parent))
             subject_absent(atoms, subject, cell);
         else if (value.type == KFL_ARRAY)
             subject_array(atoms, subject, true, false, cell);
