@@ -227,6 +227,43 @@ static void names_and_drops_are_in_the_file(void)
     lab_end(&lab);
 }
 
+static void keys_are_in_the_file_as_they_come(void)
+{
+    static const char key[] = "CLIENT_RANDOM "
+                              "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff "
+                              "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+                              "00112233445566778899aabbccddeeff";
+    char keylog[] = "/tmp/tapedeck-keylog-XXXXXX";
+    struct writer_config config = {.keylog = keylog};
+    struct lab lab;
+    int file = mkstemp(keylog);
+
+    dprintf(file, "# a comment\n%s\nno key\n", key);
+    lab_begin(&lab, NULL, &config);
+    lab_attach(&lab, 0, "keys", 0, false);
+    feed(&lab, 0, 3, 100);
+    lab.recorder[0]->ops->flush(lab.recorder[0], lab.now_ns, true);
+    lab_settle(&lab);
+    dprintf(file, "%s", key); /* a line is not one before its end */
+    lab.now_ns += UINT64_C(1000000000);
+    feed(&lab, 0, 3, 100);
+    lab.recorder[0]->ops->flush(lab.recorder[0], lab.now_ns, true);
+    lab_settle(&lab);
+    dprintf(file, "\n%s\n", key);
+    lab.now_ns += UINT64_C(1000000000);
+    feed(&lab, 0, 3, 100);
+    lab_detach(&lab, 0);
+    CU_ASSERT_EQUAL(lab_packets(lab_segment(&lab, "keys", 0)), 300);
+    CU_ASSERT_EQUAL(lab_run("strings %s | grep -c CLIENT_RANDOM", lab_segment(&lab, "keys", 0)), 3);
+    CU_ASSERT_EQUAL(lab_run("editcap --discard-all-secrets %s %s/x.pcapng >&2; strings "
+                            "%s/x.pcapng | grep -v KEY | grep -c ' 0011'; true",
+                            lab_segment(&lab, "keys", 0), lab.folder, lab.folder),
+                    0);
+    lab_end(&lab);
+    unlink(keylog);
+    close(file);
+}
+
 /* Two classifiers, the writer and mgmt, each in a thread. */
 static struct lab threads;
 /* The run whose plan is in force; which the classifiers have come to, and left. */
@@ -322,6 +359,7 @@ int main(int argc, char **argv)
         {"a rotating quota keeps the newest", a_rotating_quota_keeps_the_newest},
         {"a folder that vanishes fails one job", a_folder_that_vanishes_fails_one_job},
         {"each sync policy writes the same", each_sync_policy_writes_the_same},
+        {"keys are in the file as they come", keys_are_in_the_file_as_they_come},
         {"threads meet only in rings", threads_meet_only_in_rings},
         {"names and interfaces are in the file", names_and_drops_are_in_the_file},
         {0},

@@ -13,7 +13,13 @@
 #include "export_part.h"
 #include "pcapng_read.h"
 
-enum { OUT_SIZE = 1 << 20, NAMES_SEEN = 1 << 16, PROGRESS_BYTES = 8 << 20, FILES_MAX = 64 };
+enum {
+    SECRETS_MAX = 64 << 20,
+    OUT_SIZE = 1 << 20,
+    NAMES_SEEN = 1 << 16,
+    PROGRESS_BYTES = 8 << 20,
+    FILES_MAX = 64
+};
 #define MEMORY_DEFAULT (UINT64_C(256) << 20)
 
 struct segment_map {
@@ -37,6 +43,8 @@ struct export_run {
         uint32_t size;
     } interfaces[INTERFACE_MAX];
     unsigned n_interfaces;
+    uint8_t *secrets; /* blocks of TLS keys, one behind the other */
+    uint64_t secrets_size;
     struct {
         int fd;
         unsigned segment;
@@ -53,6 +61,7 @@ static int fail(struct export_run *run, int error, unsigned segment, const char 
 static int collect(struct export_run *run);
 static int collect_chunk(void *context, const struct index_chunk *chunk);
 static int collect_interfaces(struct export_run *run, const struct index_chunk *chunk);
+static bool collect_secrets(struct export_run *run, const struct pcapng_block *block);
 static int begin_output(struct export_run *run);
 static int merge(struct export_run *run);
 static int load(struct export_run *run, struct export_part *part);
@@ -121,6 +130,7 @@ int export_run(const struct export_config *config, struct export_result *ret_res
         free(run->interfaces[i].block);
     free(run->parts);
     free(run->heap);
+    free(run->secrets);
     free(run->maps);
     free(run->names_seen);
     free(run->rows);
@@ -212,6 +222,8 @@ static int collect_interfaces(struct export_run *run, const struct index_chunk *
            (got = pcapng_read_next(&run->head_reader, &block)) > 0) {
         unsigned i = 0;
 
+        if (block.type == PCAPNG_SECRETS && !collect_secrets(run, &block))
+            return -ENOMEM;
         if (block.type != PCAPNG_INTERFACE)
             continue;
         if (map->n == INTERFACE_MAX)
@@ -238,6 +250,30 @@ static int collect_interfaces(struct export_run *run, const struct index_chunk *
     return got < 0 ? got : 0;
 }
 
+/* Segments that follow each other repeat the keys: equal blocks become one. */
+static bool collect_secrets(struct export_run *run, const struct pcapng_block *block)
+{
+    uint8_t *grown;
+
+    for (uint64_t at = 0; at < run->secrets_size;) {
+        uint32_t size;
+
+        memcpy(&size, run->secrets + at + 4, 4);
+        if (size == block->size && !memcmp(run->secrets + at, block->at, size))
+            return true;
+        at += size;
+    }
+    if (run->secrets_size + block->size > SECRETS_MAX)
+        return true;
+    grown = realloc(run->secrets, run->secrets_size + block->size);
+    if (!grown)
+        return false;
+    memcpy(grown + run->secrets_size, block->at, block->size);
+    run->secrets = grown;
+    run->secrets_size += block->size;
+    return true;
+}
+
 static int begin_output(struct export_run *run)
 {
     const struct pcapng_section section = {.application = "tapedeck " TAPEDECK_VERSION,
@@ -250,7 +286,7 @@ static int begin_output(struct export_run *run)
         if (error)
             return error;
     }
-    return 0;
+    return put(run, run->secrets, (uint32_t)run->secrets_size);
 }
 
 /* ---- merging ---- */

@@ -29,8 +29,8 @@ struct index_walk {
     uint64_t end;         /* of the last whole chunk */
     uint64_t from_blocks; /* bytes of the segment that had to be read for it */
     uint64_t n_chunks;
-    bool missing;         /* the index knows of chunks behind the end of the segment */
-    bool damaged;         /* something follows that is no whole chunk */
+    bool missing; /* the index knows of chunks behind the end of the segment */
+    bool damaged; /* something follows that is no whole chunk */
 };
 
 /* Calls visit for each chunk, in the order of the file, until it returns other than 0, which is

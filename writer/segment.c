@@ -136,6 +136,17 @@ void segment_head(struct chunk *chunk, const struct segment_about *about, unsign
     chunk_close_plain(chunk);
 }
 
+void segment_secrets(struct chunk *chunk, const char *lines, uint32_t size)
+{
+    chunk->used = pcapng_secrets_block(chunk->data, lines, size);
+    chunk_close_plain(chunk);
+}
+
+uint32_t segment_secrets_max(uint32_t chunk_size)
+{
+    return chunk_size - 2 * CHUNK_ALIGN - CLOSING_SIZE;
+}
+
 void segment_tail(struct chunk *chunk, const struct segment_statistics *statistics, unsigned n,
                   unsigned *first)
 {

@@ -65,7 +65,10 @@ int segment_list(const char *folder, const char *recording, struct segment_info 
  * many as it holds, and closes it; *first moves on. */
 void segment_head(struct chunk *chunk, const struct segment_about *about, unsigned n,
                   unsigned *first);
-/* The same for the statistics of the interfaces that have any. */
+/* A chunk of TLS keys: lines of a key log, segment_secrets_max() bytes at most. */
+void segment_secrets(struct chunk *chunk, const char *lines, uint32_t size);
+uint32_t segment_secrets_max(uint32_t chunk_size);
+/* As segment_head(), for the statistics of the interfaces that have any. */
 void segment_tail(struct chunk *chunk, const struct segment_statistics *statistics, unsigned n,
                   unsigned *first);
 

@@ -8,6 +8,7 @@
 
 #include "../kfl-jit/ensure.h"
 #include "../kfl-jit/plan.h"
+#include "keylog.h"
 #include "uring.h"
 #include "writer_job.h"
 
@@ -36,6 +37,7 @@ struct writer {
     struct io *io;
     bool own_io;
     struct chunk_pool *pool;
+    struct keylog *keylog;
     struct ring commands; /* mgmt -> writer */
     struct ring events;   /* writer -> mgmt */
     uint64_t attached;    /* slots; the writer's */
@@ -82,6 +84,13 @@ int writer_create(const struct writer_config *config, struct writer **ret_writer
         error = ring_init(&writer->events, EVENTS_MAX, sizeof(struct writer_event));
     if (error)
         goto fail;
+    if (config->keylog) {
+        what = "key log";
+        writer->keylog = keylog_create(config->keylog);
+        error = writer->keylog ? 0 : -ENOMEM;
+        if (error)
+            goto fail;
+    }
     memory = chunk_memory(writer->pool, &size);
     writer->io->ops->use_memory(writer->io, memory, size);
     for (unsigned i = 0; i < KFL_SLOT_MAX; i++) {
@@ -112,6 +121,7 @@ void writer_free(struct writer *writer)
     }
     for (unsigned i = 0; i < KFL_SLOT_MAX; i++)
         job_done(&writer->jobs[i]);
+    keylog_free(writer->keylog);
     ring_done(&writer->commands);
     ring_done(&writer->events);
     if (writer->own_io)
@@ -233,6 +243,11 @@ void writer_counters(struct writer *writer, unsigned slot, struct writer_counter
 const struct writer_config *writer_settings(const struct writer *writer)
 {
     return &writer->config;
+}
+
+struct keylog *writer_keylog(const struct writer *writer)
+{
+    return writer->keylog;
 }
 
 bool writer_tell(struct writer *writer, const struct writer_event *event)

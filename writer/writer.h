@@ -49,7 +49,7 @@ struct writer_config {
     enum writer_sync sync;
     uint64_t sync_interval_ns;               /* 0: 1 second */
     const char *hardware, *os, *application; /* for section headers; null: found out */
-    const char *keylog; /* TLS key log file, followed as it grows; null: none */
+    const char *keylog; /* TLS key log file, followed as it grows; null: none. Must hold still */
     struct io *io;      /* null: io_uring on the real disk. Not freed with the writer */
 };
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../kfl-jit/ensure.h"
+#include "keylog.h"
 
 enum {
     CLOSING_RESERVE = 4 * CHUNK_ALIGN, /* bytes kept free below a quota for the statistics */
@@ -22,6 +23,7 @@ static bool rotate(struct job *job);
 static struct segment *segment_ready(struct job *job, const struct chunk *chunk, uint64_t now_ns);
 static bool segment_open(struct job *job, uint64_t first_ns, uint64_t now_ns);
 static bool segment_describe(struct job *job, struct segment *segment, unsigned n_interfaces);
+static bool segment_describe_secrets(struct job *job, struct segment *segment, uint64_t now_ns);
 static void segment_push(struct job *job, struct segment *segment, struct chunk *chunk);
 static void segment_close(struct job *job, struct segment *segment);
 static unsigned segment_step(struct job *job, struct segment *segment, uint64_t now_ns);
@@ -323,7 +325,7 @@ static struct segment *segment_ready(struct job *job, const struct chunk *chunk,
     if (chunk->n_interfaces > job->open->n_heads || !job->open->n_heads)
         if (!segment_describe(job, job->open, n > chunk->n_interfaces ? n : chunk->n_interfaces))
             return NULL;
-    return job->open;
+    return segment_describe_secrets(job, job->open, now_ns) ? job->open : NULL;
 }
 
 static bool segment_open(struct job *job, uint64_t first_ns, uint64_t now_ns)
@@ -398,6 +400,28 @@ static bool segment_describe(struct job *job, struct segment *segment, unsigned 
         segment_head(chunk, &about, n, &segment->n_heads);
         segment_push(job, segment, chunk);
     } while (segment->n_heads < n);
+    return true;
+}
+
+/* The keys that came since the last time. -> false: go on when there are chunks for them. */
+static bool segment_describe_secrets(struct job *job, struct segment *segment, uint64_t now_ns)
+{
+    struct keylog *keylog = writer_keylog(job->writer);
+    const char *lines;
+    uint32_t size;
+
+    if (!keylog || keylog_step(keylog, now_ns) == segment->secrets)
+        return true;
+    while ((size = keylog_lines(keylog, &segment->secrets,
+                                segment_secrets_max(chunk_size(pool_of(job))), &lines))) {
+        struct chunk *chunk = own_chunk(job);
+
+        if (!chunk)
+            return false;
+        segment_secrets(chunk, lines, size);
+        segment->secrets += size;
+        segment_push(job, segment, chunk);
+    }
     return true;
 }
 

@@ -36,6 +36,7 @@ struct segment {
     bool index_broken; /* its file is removed; it can be made again from the segment */
     bool sync_due;
     unsigned n_heads; /* interfaces described */
+    uint64_t secrets; /* position in the key log up to which keys are in it */
     unsigned n_tails; /* ... with statistics, while closing */
     bool tail_done;
     uint64_t size; /* bytes pushed */
@@ -104,6 +105,7 @@ bool job_is_idle(const struct job *job);
 
 /* ---- what it needs of the writer ---- */
 const struct writer_config *writer_settings(const struct writer *writer);
+struct keylog *writer_keylog(const struct writer *writer); /* null: none is configured */
 bool writer_tell(struct writer *writer, const struct writer_event *event); /* false: no room */
 
 static inline void job_count(_Atomic uint64_t *counter, uint64_t n)
