@@ -9,37 +9,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-#include <linux/bpf.h>
-#include <linux/if_link.h>
-
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <xdp/xsk.h>
 
 #include "../kfl-jit/ensure.h"
+#include "capture_program.h"
 #include "interface.h"
 #include "nic.h"
 #include "slots.h"
 #include "xdp/capture.h"
 
-#include <capture.skel.h>
-#include <capture_vlan.skel.h>
-
 /* Newer than the headers we build with; a kernel that lacks them says so. */
 #ifndef XDP_USE_SG
 #define XDP_USE_SG    (1 << 4)
 #define XDP_PKT_CONTD (1 << 0)
-#endif
-#ifndef BPF_F_XDP_DEV_BOUND_ONLY
-#define BPF_F_XDP_DEV_BOUND_ONLY (1U << 6)
-#endif
-#ifndef BPF_F_XDP_HAS_FRAGS
-#define BPF_F_XDP_HAS_FRAGS (1U << 5)
 #endif
 
 enum {
@@ -85,13 +71,10 @@ struct queue {
 struct source_af_xdp {
     struct source_base base;
     struct nic nic;
-    struct bpf_object *object;
-    int sockets_fd, counters_fd; /* the program's maps */
-    _Atomic int link_fd;         /* the program on the interface; closed: it is gone */
+    struct capture_program program;
     _Atomic uint64_t stopped_ns; /* 0: not */
-    bool generic, pieces, zero_copy;
+    bool zero_copy;
     bool busy;
-    uint32_t magic;
     uint32_t snaplen;
     uint16_t interface;
     uint32_t frame_size, n_frames;
@@ -100,12 +83,10 @@ struct source_af_xdp {
     struct queue *queues;
 };
 
-static int program_attach(struct source_af_xdp *source, const struct source_config *config);
 static int queue_open(struct source_af_xdp *source, unsigned number,
                       const struct source_config *config);
 static void queue_close(struct source_af_xdp *source, struct queue *queue);
 static void af_xdp_close(struct source *base);
-static uint64_t program_counter(struct source_af_xdp *source, uint32_t which);
 static void clock_check(struct queue *queue, uint64_t now_ns);
 static bool assemble(struct queue *queue, struct packet *packet, const uint8_t *data, uint32_t size,
                      bool more, uint64_t ts_ns);
@@ -167,8 +148,8 @@ static void choose_sizes(struct source_af_xdp *source, const struct source_confi
     source->frame_size = packet + FRAME_HEADROOM <= FRAME_SMALL ? FRAME_SMALL : FRAME_LARGE;
     source->n_frames = frames < 2 * PACKET_BURST ? 2 * PACKET_BURST : frames;
     source->slot_size =
-        source->generic || packet > SLOT_SIZE_MAX ? SLOT_SIZE_MAX : (packet + 63) & ~63u;
-    source->n_slots = source->pieces ? SLOTS_SIZE / source->slot_size : 0;
+        source->program.generic || packet > SLOT_SIZE_MAX ? SLOT_SIZE_MAX : (packet + 63) & ~63u;
+    source->n_slots = source->program.pieces ? SLOTS_SIZE / source->slot_size : 0;
     source->snaplen = config->snaplen ? config->snaplen : UINT32_MAX;
     source->busy = config->busy;
 }
@@ -183,18 +164,19 @@ static int af_xdp_open(const struct source_config *config, struct source **ret_s
 
     if (!source)
         return -ENOMEM;
-    source->nic.fd = source->nic.promiscuous_fd = source->nic.keeper_fd = source->link_fd = -1;
+    source->nic.fd = source->nic.promiscuous_fd = source->nic.keeper_fd = -1;
+    capture_program_init(&source->program);
     rc = look(source, config, reterr_text);
     if (rc)
         goto fail;
     source->base.n_queues = config->queues ? config->queues : source->nic.n_queues;
     memcpy(source->base.name, source->nic.name, sizeof(source->nic.name));
-    rc = program_attach(source, config);
+    rc = capture_program_attach(&source->program, source->nic.index, config->generic, config->pass);
     if (rc) {
         refuse(reterr_text, name, "attaching the XDP program", rc);
         goto fail;
     }
-    rc = nic_offloads_off(&source->nic, source->generic, true);
+    rc = nic_offloads_off(&source->nic, source->program.generic, true);
     if (rc) {
         refuse(reterr_text, name, "turning off offloads", rc);
         goto fail;
@@ -216,15 +198,16 @@ static int af_xdp_open(const struct source_config *config, struct source **ret_s
         goto fail;
     }
     snprintf(description, sizeof(description), "XDP %s, %s, %u queue%s",
-             source->generic ? "generic" : "native", source->zero_copy ? "zero-copy" : "copy",
-             source->base.n_queues, source->base.n_queues > 1 ? "s" : "");
+             source->program.generic ? "generic" : "native",
+             source->zero_copy ? "zero-copy" : "copy", source->base.n_queues,
+             source->base.n_queues > 1 ? "s" : "");
     rc = interface_add(name, "af_xdp", description, LINKTYPE_ETHERNET, config->snaplen);
     if (rc < 0) {
         refuse(reterr_text, name, "there are too many interfaces", rc);
         goto fail;
     }
     source->interface = (uint16_t)rc;
-    source->no_socket_base = program_counter(source, CAPTURE_NO_SOCKET);
+    source->no_socket_base = capture_program_count(&source->program, CAPTURE_NO_SOCKET);
     source->missed_base = nic_missed(&source->nic);
     *ret_source = (struct source *)source;
     return 0;
@@ -248,7 +231,7 @@ static inline uint64_t take_time(const struct source_af_xdp *source, const struc
     struct capture_meta *meta = (struct capture_meta *)(data - sizeof(*meta));
     uint64_t time_ns = now_ns;
 
-    if (meta->magic == source->magic) {
+    if (meta->magic == source->program.magic) {
         time_ns = meta->time_ns;
         meta->magic = 0;
     }
@@ -350,25 +333,18 @@ static void af_xdp_stats(struct source *base, struct source_stats *ret_stats)
         if (!getsockopt(queue->fd, SOL_XDP, XDP_STATISTICS, &kernel, &size))
             stats.drop_nic += kernel.rx_dropped + kernel.rx_ring_full;
     }
-    stats.drop_nic += program_counter(source, CAPTURE_NO_SOCKET) - source->no_socket_base;
+    stats.drop_nic +=
+        capture_program_count(&source->program, CAPTURE_NO_SOCKET) - source->no_socket_base;
     stats.drop_nic += nic_missed(&source->nic) - source->missed_base;
-    stats.discarded_kernel = program_counter(source, CAPTURE_DISCARDED);
+    stats.discarded_kernel = capture_program_count(&source->program, CAPTURE_DISCARDED);
     *ret_stats = stats;
-}
-
-static void program_detach(struct source_af_xdp *source)
-{
-    int fd = atomic_exchange(&source->link_fd, -1);
-
-    if (fd >= 0)
-        close(fd);
 }
 
 static void af_xdp_stop(struct source *base)
 {
     struct source_af_xdp *source = (struct source_af_xdp *)base;
 
-    program_detach(source);
+    capture_program_detach(&source->program);
     atomic_store_explicit(&source->stopped_ns, now_monotonic_ns(), memory_order_relaxed);
 }
 
@@ -376,11 +352,11 @@ static void af_xdp_close(struct source *base)
 {
     struct source_af_xdp *source = (struct source_af_xdp *)base;
 
-    program_detach(source);
+    capture_program_detach(&source->program);
     for (unsigned i = 0; source->queues && i < source->base.n_queues; i++)
         queue_close(source, &source->queues[i]);
     free(source->queues);
-    bpf_object__close(source->object);
+    capture_program_close(&source->program);
     nic_close(&source->nic);
     free(source);
 }
@@ -458,116 +434,6 @@ static void clock_check(struct queue *queue, uint64_t now_ns)
     queue->clock_due_ns = now_ns + CLOCK_CHECK_NS;
 }
 
-/* ---- the program ---- */
-
-enum { PROGRAM_VLAN = 1, PROGRAM_FRAGS = 2, PROGRAM_GENERIC = 4 };
-
-static int program_load(struct source_af_xdp *source, const struct source_config *config,
-                        unsigned how, struct bpf_program **ret_program)
-{
-    struct capture_config settings = {.magic = source->magic,
-                                      .otherwise = config->pass ? XDP_PASS : XDP_DROP};
-    struct bpf_program *program;
-    struct bpf_map *map;
-    const void *elf;
-    size_t size;
-    int rc;
-
-    elf = how & PROGRAM_VLAN ? capture_vlan__elf_bytes(&size) : capture__elf_bytes(&size);
-    source->object = bpf_object__open_mem(elf, size, NULL);
-    if (!source->object)
-        return -errno;
-    bpf_object__for_each_map(map, source->object)
-    {
-        if (strstr(bpf_map__name(map), ".rodata")) {
-            rc = bpf_map__set_initial_value(map, &settings, sizeof(settings));
-            if (rc)
-                return rc;
-        }
-    }
-    program = bpf_object__find_program_by_name(source->object, "capture");
-    if (how & PROGRAM_VLAN) {
-        bpf_program__set_ifindex(program, source->nic.index);
-        bpf_program__set_flags(program, BPF_F_XDP_DEV_BOUND_ONLY);
-    }
-    if (how & PROGRAM_FRAGS)
-        bpf_program__set_flags(program, bpf_program__flags(program) | BPF_F_XDP_HAS_FRAGS);
-    rc = bpf_object__load(source->object);
-    if (rc)
-        return rc;
-    source->sockets_fd = bpf_object__find_map_fd_by_name(source->object, "capture_sockets");
-    source->counters_fd = bpf_object__find_map_fd_by_name(source->object, "capture_counters");
-    *ret_program = program;
-    return 0;
-}
-
-static int program_try(struct source_af_xdp *source, const struct source_config *config,
-                       unsigned how)
-{
-    LIBBPF_OPTS(bpf_link_create_opts, options,
-                .flags = how & PROGRAM_GENERIC ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE);
-    struct bpf_program *program = NULL;
-    int rc = program_load(source, config, how, &program);
-
-    if (!rc) {
-        source->link_fd =
-            bpf_link_create(bpf_program__fd(program), (int)source->nic.index, BPF_XDP, &options);
-        rc = source->link_fd < 0 ? -errno : 0;
-    }
-    if (rc) {
-        source->link_fd = -1;
-        bpf_object__close(source->object);
-        source->object = NULL;
-    }
-    return rc;
-}
-
-static int silent(enum libbpf_print_level level, const char *format, va_list args)
-{
-    return 0;
-}
-
-/* The best that kernel and driver take. Without fragments comes first: then a virtual interface
- * does not merge segments, and zero-copy needs no more of the driver. */
-static int program_attach(struct source_af_xdp *source, const struct source_config *config)
-{
-    static const unsigned ways[] = {
-        PROGRAM_VLAN,  PROGRAM_VLAN | PROGRAM_FRAGS,    0,
-        PROGRAM_FRAGS, PROGRAM_GENERIC | PROGRAM_FRAGS, PROGRAM_GENERIC,
-    };
-    int rc = -EOPNOTSUPP;
-
-    libbpf_set_print(silent);
-    if (getrandom(&source->magic, sizeof(source->magic), 0) != sizeof(source->magic))
-        return -EIO;
-    source->magic |= 1; /* never that of cleared memory */
-    for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
-        if (config->generic && !(ways[i] & PROGRAM_GENERIC))
-            continue;
-        rc = program_try(source, config, ways[i]);
-        if (rc == 0) {
-            source->generic = ways[i] & PROGRAM_GENERIC;
-            source->pieces = ways[i] & PROGRAM_FRAGS;
-            break;
-        }
-        if (rc == -EPERM || rc == -EBUSY || rc == -EEXIST)
-            break;
-    }
-    return rc;
-}
-
-static uint64_t program_counter(struct source_af_xdp *source, uint32_t which)
-{
-    uint64_t values[1024], sum = 0;
-    int n = libbpf_num_possible_cpus();
-
-    if (n < 0 || n > 1024 || bpf_map_lookup_elem(source->counters_fd, &which, values))
-        return 0;
-    for (int i = 0; i < n; i++)
-        sum += values[i];
-    return sum;
-}
-
 /* ---- sockets and memory ---- */
 
 static int queue_memory(struct source_af_xdp *source, struct queue *queue)
@@ -622,9 +488,9 @@ static int queue_open(struct source_af_xdp *source, unsigned number,
     if (rc)
         return rc;
     /* Without a wish the kernel takes zero-copy where the driver can, and copies where not. */
-    if (config->copy || source->generic)
+    if (config->copy || source->program.generic)
         socket_config.bind_flags |= XDP_COPY;
-    if (source->pieces)
+    if (source->program.pieces)
         socket_config.bind_flags |= XDP_USE_SG;
     /* What had the queue before may just have closed it: the kernel lets go of it a bit later. */
     for (unsigned i = 0; i < BUSY_TRIES; i++) {
@@ -643,7 +509,7 @@ static int queue_open(struct source_af_xdp *source, unsigned number,
         queue_busy(queue);
     clock_check(queue, now_monotonic_ns());
     refill(queue);
-    return xsk_socket__update_xskmap(queue->xsk, source->sockets_fd);
+    return xsk_socket__update_xskmap(queue->xsk, source->program.sockets_fd);
 }
 
 static void queue_close(struct source_af_xdp *source, struct queue *queue)

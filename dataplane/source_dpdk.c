@@ -1,12 +1,11 @@
 /* DPDK: any of its Ethernet devices. The one file that includes its headers for packets.
  *
- * The environment (EAL) is set up once per process, by the first source that opens, with that
- * one's arguments. It gets no huge hold of the process: no files, no telemetry, no cores, its log
- * kept for error messages. RX threads are ordinary threads; they need nothing of the EAL. */
+ * RX threads are ordinary threads; they need nothing of DPDK's environment. Known of its drivers:
+ * net_af_packet does not tell what it loses, and net_af_xdp keeps its queues until the process
+ * ends (22.11). */
 #include "source.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -24,6 +23,7 @@
 #include <rte_mempool.h>
 
 #include "../kfl-jit/ensure.h"
+#include "dpdk_eal.h"
 #include "interface.h"
 #include "slots.h"
 
@@ -34,7 +34,6 @@ enum {
     DESCRIPTORS = 2048,
     N_SLOTS = 128, /* for packets in several segments, per queue */
     RSS_KEY_MAX = 64,
-    EAL_ARGS_MAX = 64,
     HELD_BACK_NS = 20000000, /* after stop(): what the device still has under way */
     STOP_NS_MAX = 1000000000,
     CLOCK_DUE_NS = 1000000000,
@@ -74,11 +73,6 @@ struct source_dpdk {
     struct queue *queues;
 };
 
-static char eal_log[128]; /* the first line DPDK wrote since it was cleared */
-
-static int eal_start(const struct source_config *config,
-                     char reterr_text[static SOURCE_ERROR_SIZE]);
-static const char *eal_words(void);
 static int port_find(struct source_dpdk *source, const struct source_config *config);
 static int port_start(struct source_dpdk *source, const struct source_config *config);
 static void dpdk_close(struct source *base);
@@ -111,7 +105,7 @@ static int device_open(const struct source_config *config, struct source **ret_s
     source->port = RTE_MAX_ETHPORTS;
     source->snaplen = config->snaplen ? config->snaplen : UINT32_MAX;
     device_name(config->device, source->base.name, sizeof(source->base.name));
-    eal_log[0] = 0;
+    dpdk_eal_words_clear();
     rc = port_find(source, config);
     if (!rc) {
         what = "starting it";
@@ -119,7 +113,7 @@ static int device_open(const struct source_config *config, struct source **ret_s
     }
     if (rc) {
         snprintf(reterr_text, SOURCE_ERROR_SIZE, "device = \"%.70s\": %s: %s; DPDK says: %.90s",
-                 config->device, what, strerror(-rc), eal_words());
+                 config->device, what, strerror(-rc), dpdk_eal_words());
         dpdk_close((struct source *)source);
         return rc;
     }
@@ -138,7 +132,7 @@ static int dpdk_open(const struct source_config *config, struct source **ret_sou
                  "\"net_af_packet0,iface=eth0\"; see: dpdk-devbind.py -s");
         return -EINVAL;
     }
-    rc = eal_start(config, reterr_text);
+    rc = dpdk_eal_start(config->eal ? config->eal : "", reterr_text);
     if (rc)
         return rc;
     /* An AF_XDP queue that was just closed is let go of by the kernel a bit later. */
@@ -457,7 +451,7 @@ static int port_configure(struct source_dpdk *source, const struct rte_eth_dev_i
     rc = rte_eth_dev_configure(source->port, n_queues, 0, &conf);
     if (!rc)
         return 0;
-    eal_log[0] = 0;
+    dpdk_eal_words_clear();
     rc = rte_eth_dev_configure(source->port, n_queues, n_queues, &conf);
     for (uint16_t i = 0; !rc && i < n_queues; i++)
         rc = rte_eth_tx_queue_setup(source->port, i, 64, SOCKET_ID_ANY, NULL);
@@ -561,107 +555,4 @@ static int port_start(struct source_dpdk *source, const struct source_config *co
     rc = interface_add(source->base.name, "dpdk", description, LINKTYPE_ETHERNET, config->snaplen);
     source->interface = rc < 0 ? 0 : (uint16_t)rc;
     return rc < 0 ? rc : 0;
-}
-
-/* ---- the environment ---- */
-
-static pthread_mutex_t eal_lock = PTHREAD_MUTEX_INITIALIZER;
-static int eal_state = 1; /* 1: not tried */
-
-/* DPDK writes; its first line tells most. */
-static ssize_t eal_log_write(void *cookie, const char *text, size_t size)
-{
-    size_t end = 0;
-
-    while (end < size && text[end] != '\n')
-        end++;
-    if (end && !eal_log[0])
-        snprintf(eal_log, sizeof(eal_log), "%.*s", (int)end, text);
-    return (ssize_t)size;
-}
-
-static const char *eal_words(void)
-{
-    return eal_log[0] ? eal_log : "nothing";
-}
-
-static bool huge_pages_there(void)
-{
-    char line[128];
-    unsigned long n = 0, one;
-    FILE *file = fopen("/proc/meminfo", "re");
-
-    while (file && fgets(line, sizeof(line), file))
-        if (sscanf(line, "HugePages_Total: %lu", &one) == 1)
-            n += one;
-    if (file)
-        fclose(file);
-    return n > 0;
-}
-
-/* What the configuration does not say. PCI devices are probed when a source asks for one: the list
- * of those allowed at start has one that no driver takes. */
-static void eal_defaults(const char *eal, char *text, size_t size)
-{
-    cpu_set_t cpus;
-    int cpu = 0, at;
-
-    if (!sched_getaffinity(0, sizeof(cpus), &cpus))
-        while (cpu < CPU_SETSIZE - 1 && !CPU_ISSET(cpu, &cpus))
-            cpu++;
-    at = snprintf(text, size, "tapedeck --no-telemetry --log-level=error");
-    if (strstr(eal, "--no-huge") || !huge_pages_there())
-        at += snprintf(text + at, size - (size_t)at, " --no-shconf%s%s",
-                       strstr(eal, "--no-huge") ? "" : " --no-huge",
-                       strstr(eal, "-m ") ? "" : " -m 512");
-    else
-        at += snprintf(text + at, size - (size_t)at, " --in-memory");
-    if (!strstr(eal, "-l ") && !strstr(eal, "--lcores") && !strstr(eal, "-c "))
-        at += snprintf(text + at, size - (size_t)at, " --lcores=0@%d", cpu);
-    if (!strstr(eal, "-a ") && !strstr(eal, "--allow") && !strstr(eal, "--no-pci"))
-        at += snprintf(text + at, size - (size_t)at, " -a 0000:00:00.0");
-    snprintf(text + at, size - (size_t)at, " %s", eal);
-}
-
-static int eal_init(const char *eal)
-{
-    /* DPDK keeps pointers into its arguments. */
-    static char text[1024], *args[EAL_ARGS_MAX + 1];
-    static const cookie_io_functions_t log = {.write = eal_log_write};
-    FILE *stream = fopencookie(NULL, "w", log);
-    cpu_set_t cpus;
-    char *rest = text, *word;
-    int n = 0, known = pthread_getaffinity_np(pthread_self(), sizeof(cpus), &cpus);
-
-    if (stream) {
-        setvbuf(stream, NULL, _IOLBF, 0);
-        rte_openlog_stream(stream);
-    }
-    eal_defaults(eal, text, sizeof(text));
-    while (n < EAL_ARGS_MAX && (word = strsep(&rest, " \t")))
-        if (*word)
-            args[n++] = word;
-    args[n] = NULL;
-    n = rte_eal_init(n, args);
-    /* It takes the calling thread for its own core. */
-    if (!known)
-        pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
-    return n < 0 ? -rte_errno : 0;
-}
-
-static int eal_start(const struct source_config *config, char reterr_text[static SOURCE_ERROR_SIZE])
-{
-    const char *eal = config->eal ? config->eal : "";
-
-    pthread_mutex_lock(&eal_lock);
-    eal_log[0] = 0;
-    if (eal_state == 1)
-        eal_state = eal_init(eal);
-    if (eal_state)
-        snprintf(reterr_text, SOURCE_ERROR_SIZE,
-                 "eal = \"%.40s\": DPDK does not start: %s: %.90s; it needs root, and huge pages "
-                 "or \"--no-huge -m 512\"",
-                 eal, strerror(-eal_state), eal_words());
-    pthread_mutex_unlock(&eal_lock);
-    return eal_state;
 }
