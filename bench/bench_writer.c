@@ -1,0 +1,178 @@
+/* Bytes a second into segments, against fio on the same file system in the same run.
+ *
+ *     bench_writer FOLDER [SECONDS]
+ *
+ * One thread fills chunks with packets of 1000 bytes as fast as they are given back, one writes.
+ * fio: io_uring, direct, 1 MiB blocks, 16 under way. Prints bytes per second and the ratio. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../dataplane/interface.h"
+#include "../dataplane/pcapng_block.h"
+#include "../dataplane/stream.h"
+#include "../writer/chunk_recorder.h"
+#include "../writer/writer.h"
+
+enum { FRAME_SIZE = 1000, STREAMS = 1000, JOBS_MAX = 64 };
+#define CHUNK_MEMORY (UINT64_C(64) << 20)
+
+static struct recorder *recorder;
+static struct writer *writer;
+static unsigned n_jobs;
+static _Atomic bool stop_filling, stop_writing;
+
+/* These streams are in no table. */
+void stream_view(const struct stream_table *table, const struct stream *stream, bool ended,
+                 struct kfl_stream *ret_view)
+{
+    *ret_view =
+        (struct kfl_stream){.number = stream->number,
+                            .end = {{.name = "", .namespace = ""}, {.name = "", .namespace = ""}}};
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static void *fill(void *argument)
+{
+    static uint8_t frame[FRAME_SIZE];
+    static struct stream streams[STREAMS];
+    uint64_t now = now_ns(), n = 0;
+
+    for (unsigned i = 0; i < STREAMS; i++)
+        streams[i].number = i;
+    while (!atomic_load_explicit(&stop_filling, memory_order_relaxed)) {
+        unsigned slot = (unsigned)(n / 64 % n_jobs);
+        struct pcapng_packet packet = {
+            .data = frame, .ts_ns = now + n, .caplen = FRAME_SIZE, .origlen = FRAME_SIZE};
+        uint8_t *at =
+            recorder->ops->reserve(recorder, slot, pcapng_packet_size(FRAME_SIZE, 0), now);
+
+        if (!at) {
+            usleep(200);
+            continue;
+        }
+        pcapng_packet_block(at, &packet);
+        recorder->ops->commit(recorder, slot, &streams[n++ % STREAMS], packet.ts_ns, FRAME_SIZE, 0);
+    }
+    recorder->ops->released(recorder, UINT64_MAX, now);
+    return NULL;
+}
+
+static void *write_out(void *argument)
+{
+    while (!atomic_load_explicit(&stop_writing, memory_order_relaxed))
+        if (!writer_step(writer, now_ns()))
+            writer_wait(writer, 200000);
+    return NULL;
+}
+
+/* -> bytes per second on disk, the last sync included. */
+static double run(const char *folder, unsigned jobs, unsigned seconds)
+{
+    const struct writer_config config = {.n_classifiers = 1,
+                                         .chunk_size = 1 << 20,
+                                         .chunk_memory = (jobs + 64ull) << 20,
+                                         .segment_size = UINT64_C(1) << 30};
+    char error[WRITER_ERROR_SIZE], path[512], name[16];
+    struct writer_event event;
+    pthread_t filler, step;
+    uint64_t begin, bytes = 0;
+    unsigned detached = 0;
+
+    n_jobs = jobs;
+    if (writer_create(&config, &writer, error)) {
+        fprintf(stderr, "%s\n", error);
+        exit(1);
+    }
+    chunk_recorder_create(writer_pool(writer), 0, UINT64_C(500000000), &recorder);
+    for (unsigned i = 0; i < jobs; i++) {
+        struct writer_job job = {.slot = i, .name = name, .folder = path, .statement = "tcp"};
+        uint32_t number;
+
+        snprintf(name, sizeof(name), "bench%u", i);
+        snprintf(path, sizeof(path), "%s/bench%u", folder, i);
+        if (writer_attach(writer, &job, &number, error)) {
+            fprintf(stderr, "%s\n", error);
+            exit(1);
+        }
+    }
+    atomic_store(&stop_filling, false);
+    atomic_store(&stop_writing, false);
+    begin = now_ns();
+    pthread_create(&filler, NULL, fill, NULL);
+    pthread_create(&step, NULL, write_out, NULL);
+    sleep(seconds);
+    atomic_store(&stop_filling, true);
+    pthread_join(filler, NULL);
+    for (unsigned i = 0; i < jobs; i++)
+        writer_detach(writer, i);
+    while (detached < jobs) {
+        usleep(100);
+        while (writer_poll(writer, &event))
+            detached += event.type == WRITER_EVENT_DETACHED;
+    }
+    begin = now_ns() - begin;
+    for (unsigned i = 0; i < jobs; i++) {
+        struct writer_counters counters;
+
+        writer_counters(writer, i, &counters);
+        bytes += counters.bytes;
+    }
+    atomic_store(&stop_writing, true);
+    pthread_join(step, NULL);
+    writer_free(writer);
+    chunk_recorder_free(recorder);
+    snprintf(path, sizeof(path), "rm -rf %s/bench*", folder);
+    if (system(path))
+        fprintf(stderr, "%s: left there\n", folder);
+    return (double)bytes * 1e9 / (double)begin;
+}
+
+static double fio(const char *folder)
+{
+    char command[1024], line[64] = "0";
+    FILE *pipe;
+
+    snprintf(command, sizeof(command),
+             "fio --name=bench --filename=%s/bench.fio --ioengine=io_uring --direct=1 --bs=1M "
+             "--iodepth=16 --rw=write --size=4G --end_fsync=1 --output-format=json | "
+             "jq '.jobs[0].write.bw_bytes'; rm -f %s/bench.fio",
+             folder, folder);
+    pipe = popen(command, "r");
+    if (!pipe || !fgets(line, sizeof(line), pipe))
+        fprintf(stderr, "fio: no answer; is it installed?\n");
+    if (pipe)
+        pclose(pipe);
+    return strtod(line, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    const char *folder = argc > 1 ? argv[1] : ".";
+    unsigned seconds = argc > 2 ? (unsigned)atoi(argv[2]) : 5;
+    struct rusage usage;
+    double base, one, many;
+
+    interface_add("bench0", "file", "", 1, 0);
+    base = fio(folder);
+    one = run(folder, 1, seconds);
+    many = run(folder, JOBS_MAX, seconds);
+    getrusage(RUSAGE_SELF, &usage);
+    printf("fio      %8.0f MB/s\n", base / 1e6);
+    printf("1 job    %8.0f MB/s  ratio %.2f\n", one / 1e6, base > 0 ? one / base : 0);
+    printf("%u jobs  %8.0f MB/s  ratio %.2f\n", JOBS_MAX, many / 1e6, base > 0 ? many / base : 0);
+    printf("memory   %8ld MB at most\n", usage.ru_maxrss / 1024);
+    return 0;
+}
