@@ -4,6 +4,22 @@
 
 #include "kfl.h"
 
+/* With the address sanitizer a red zone stands behind each allocation. */
+#if defined(__SANITIZE_ADDRESS__)
+#define ARENA_RED_ZONE 16
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ARENA_RED_ZONE 16
+#endif
+#endif
+#ifdef ARENA_RED_ZONE
+#include <sanitizer/asan_interface.h>
+#else
+#define ARENA_RED_ZONE                            0
+#define ASAN_POISON_MEMORY_REGION(memory, size)   ((void)(memory))
+#define ASAN_UNPOISON_MEMORY_REGION(memory, size) ((void)(memory))
+#endif
+
 struct kfl_arena {
     size_t used, size; /* bytes, this header included */
 };
@@ -26,22 +42,26 @@ struct kfl_arena *kfl_arena_create(size_t limit)
 
 void kfl_arena_free(struct kfl_arena *arena)
 {
-    if (arena != NULL)
-        munmap(arena, arena->size);
+    if (arena == NULL)
+        return;
+    ASAN_UNPOISON_MEMORY_REGION(arena, arena->used);
+    munmap(arena, arena->size);
 }
 
 void kfl_arena_reset(struct kfl_arena *arena)
 {
+    ASAN_UNPOISON_MEMORY_REGION(arena, arena->used);
     arena->used = HEADER_SIZE;
 }
 
 void *kfl_arena_alloc(struct kfl_arena *arena, size_t size)
 {
-    size_t room = arena->size - arena->used;
-    void *memory = (char *)arena + arena->used;
+    size_t room = arena->size - arena->used, taken = ((size + 7) & ~(size_t)7) + ARENA_RED_ZONE;
+    char *memory = (char *)arena + arena->used;
 
-    if (size > room || ((size + 7) & ~(size_t)7) > room)
+    if (size > room || taken > room)
         return NULL;
-    arena->used += (size + 7) & ~(size_t)7;
+    arena->used += taken;
+    ASAN_POISON_MEMORY_REGION(memory + size, taken - size);
     return memory;
 }

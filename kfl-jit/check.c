@@ -70,6 +70,8 @@ bool check_can_miss(const struct ast *node)
 /* as_truth: the truth of the node is what counts, not its value. */
 static void check_node(struct check *check, const struct ast *node, bool as_truth)
 {
+    if (check->messages->more)
+        return; /* nothing more can be said */
     if (as_truth)
         check_object(check, node);
     switch (node->kind) {

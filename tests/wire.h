@@ -160,7 +160,7 @@ static inline void wire_entry(struct recorder *base, uint64_t slots, const struc
                               const struct kfl_entry *entry)
 {
     for (unsigned slot = 0; slot < KFL_SLOT_MAX; slot++)
-        ((struct wire_recorder *)base)->n_entries[slot] += slots >> slot & 1;
+        ((struct wire_recorder *)base)->n_entries[slot] += (unsigned)(slots >> slot & 1);
 }
 
 static inline void wire_matched(struct recorder *base, uint64_t slots, const struct stream *stream,
