@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "../dataplane/interface.h"
+#include "../writer/repair.h"
 #include "files.h"
 #include "log.h"
 #include "recording.h"
@@ -27,6 +28,8 @@ enum { TICK_MS = 50, EVENTS = 8 };
 static int lock_store(struct daemon *daemon, char *reterr_text);
 static int open_names(struct daemon *daemon, char *reterr_text);
 static int open_jobs(struct daemon *daemon, char *reterr_text);
+static void repair_store(const char *store);
+static void say_repair(void *context, const char *text);
 static int open_control(struct daemon *daemon, char *reterr_text);
 static int open_loop(struct daemon *daemon, char *reterr_text);
 static void turn(struct daemon *daemon);
@@ -218,6 +221,7 @@ static int open_jobs(struct daemon *daemon, char *reterr_text)
     int err;
 
     set_node();
+    repair_store(conf->storage_path);
     err = deck_open(conf, conf->storage_path, daemon->names, &events, &daemon->deck, error);
     if (!err)
         err = jobs_create(conf->storage_path, &deck_job_ops, daemon->deck, &daemon->jobs, why);
@@ -233,6 +237,30 @@ static int open_jobs(struct daemon *daemon, char *reterr_text)
         snprintf(reterr_text, DAEMON_ERROR_SIZE, "%s",
                  *error ? error : (*why ? why : strerror(-err)));
     return err;
+}
+
+/* What was being written when the recorder or the machine went down. */
+static void repair_store(const char *store)
+{
+    struct doc *recordings = recordings_doc(store, NULL);
+
+    for (size_t i = 0; i < doc_size(recordings); i++) {
+        const char *name = doc_text(doc_at(recordings, i), "name", "");
+        char folder[JOB_PATH_SIZE];
+        struct repair repair = {0};
+        int err;
+
+        recording_path(store, name, folder);
+        err = repair_folder(folder, name, say_repair, NULL, &repair);
+        if (err)
+            log_error("recording %s cannot be repaired: %s", name, strerror(-err));
+    }
+    doc_free(recordings);
+}
+
+static void say_repair(void *context, const char *text)
+{
+    log_warning("repair: %s", text);
 }
 
 static int open_control(struct daemon *daemon, char *reterr_text)

@@ -15,6 +15,7 @@
 enum { JOBS_MAX_DEFAULT = 1000 };
 
 #define SAVE_INTERVAL_NS (5 * NS_PER_S)
+#define LIMIT_QUIET_NS   (30 * NS_PER_S)
 
 const char *const job_state_name[JOB_STATE_COUNT] = {"scheduled", "recording", "done",
                                                      "stopped",   "failed",    "expired"};
@@ -46,6 +47,7 @@ static void begin(struct jobs *jobs, struct job *job, const struct schedule_acti
 static void end(struct jobs *jobs, struct job *job, enum job_state after, const char *reason);
 static void settle(struct jobs *jobs, struct job *job);
 static void look_after(struct jobs *jobs, struct job *job, struct schedule_clock clock);
+static void look_at_limit(struct jobs *jobs, struct job *job, struct schedule_clock clock);
 static void save_counts(struct jobs *jobs, struct job *job, uint64_t now_ns);
 static void set_schedule(struct job *job, uint64_t start_ns);
 static int check_statement(const char *kfl, uint64_t now_ns, struct kfl_statement **ret_statement,
@@ -581,18 +583,31 @@ static void settle(struct jobs *jobs, struct job *job)
 /* Counts onto disk now and then; the statement's limit. */
 static void look_after(struct jobs *jobs, struct job *job, struct schedule_clock clock)
 {
-    int64_t limit = kfl_statement_limit(job->statement);
-
     if (clock.wall_ns - job->saved_ns >= SAVE_INTERVAL_NS || clock.wall_ns < job->saved_ns)
         save_counts(jobs, job, clock.wall_ns);
-    if (limit > 0) {
-        struct job_counts counts = {0};
+    if (kfl_statement_limit(job->statement) > 0)
+        look_at_limit(jobs, job, clock);
+}
 
-        jobs->ops->counts(jobs->context, job, &counts);
-        if (!job->limit_reached && counts.value[JOB_COUNT_entries] >= (uint64_t)limit) {
-            job->limit_reached = true;
-            jobs->ops->saturate(jobs->context, job);
-        }
+/* At the limit nothing new matches; the streams that have matched are recorded until they are
+ * silent. */
+static void look_at_limit(struct jobs *jobs, struct job *job, struct schedule_clock clock)
+{
+    uint64_t limit = (uint64_t)kfl_statement_limit(job->statement);
+    struct job_counts counts = {0};
+
+    jobs->ops->counts(jobs->context, job, &counts);
+    if (counts.value[JOB_COUNT_entries] < limit)
+        return;
+    if (!job->limit_reached)
+        jobs->ops->saturate(jobs->context, job);
+    if (!job->limit_reached || counts.value[JOB_COUNT_packets] != job->limit_packets) {
+        job->limit_reached = true;
+        job->limit_packets = counts.value[JOB_COUNT_packets];
+        job->limit_quiet_ns = clock.steady_ns;
+    } else if (clock.steady_ns - job->limit_quiet_ns >= LIMIT_QUIET_NS) {
+        schedule_stop(&job->clock, clock);
+        end(jobs, job, JOB_DONE, "the statement's limit is reached");
     }
 }
 

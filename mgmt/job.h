@@ -26,7 +26,7 @@ enum { JOB_NAME_MAX = 64, JOB_ERROR_SIZE = 2048, JOB_REASON_SIZE = 256, JOB_PATH
  *                  |  |  +--last missed--+ |  |  +--end of the last run----> DONE ----+
  *                  |  +-----stop-------- | +  +-----stop, quota-----------> STOPPED --+--> EXPIRED
  *                  +--------cannot ----- | ------+--I/O error, no slot----> FAILED ---+
- *                           begin        +------------------------------> DONE
+ *                           begin        +--limit(n), last missed----------> DONE
  *
  * Forbidden: out of DONE, STOPPED, FAILED to anything but EXPIRED; out of EXPIRED. A job in any
  * state can be deleted. */
@@ -75,6 +75,8 @@ struct job {
     bool ending;                     /* the run is over, its data is on the way to disk */
     enum job_state after;            /* what it is then */
     bool limit_reached;              /* limit(n): nothing new matches, what matched is finished */
+    uint64_t limit_packets;          /* then: recorded so far ... */
+    uint64_t limit_quiet_ns;         /* ... and the steady time of the last */
     bool deleted, keep_recording;    /* ... and then it goes */
     struct doc *recording;           /* recording.json; null before the first run */
     uint64_t saved_ns;

@@ -1,0 +1,84 @@
+/* cmd_recording_verify.c - `tapedeck recording verify`: is every block, index and count in order?
+ */
+#include <string.h>
+
+#include "../writer/verify.h"
+#include "recording_files.h"
+#include "units.h"
+
+const struct option_row cmd_recording_verify_options[] = {OPTION_END};
+
+struct checking {
+    const struct cli *cli;
+    const char *name;
+};
+
+static int verify_one(const struct cli *cli, const char *name);
+static void say(void *context, const char *text);
+static bool show_progress(void *context, uint64_t done, uint64_t total);
+
+int cmd_recording_verify(const struct cli *cli)
+{
+    int status = CLI_DONE;
+
+    for (int i = 0; i < cli->n_args; i++) {
+        int one = verify_one(cli, cli->args[i]);
+
+        status = one ? one : status;
+    }
+    return status;
+}
+
+static int verify_one(const struct cli *cli, const char *name)
+{
+    struct checking checking = {cli, name};
+    struct verify result = {0};
+    struct recording_files files;
+    char packets[UNITS_TEXT_SIZE], bytes[UNITS_TEXT_SIZE];
+    int err, status = recording_files_open(cli, name, &files);
+
+    if (status)
+        return status;
+    err = verify_folder(files.folder, name, files.under_way, say,
+                        client_shows_progress() ? show_progress : NULL, &checking, &result);
+    if (client_shows_progress())
+        fprintf(stderr, "\r\033[K");
+    recording_files_close(&files);
+    if (err) {
+        cli_error(cli, "%s: %s", name, strerror(-err));
+        return CLI_FAILED;
+    }
+    if (cli->json) {
+        struct doc *row = doc_object();
+
+        doc_set_text(row, "name", name);
+        doc_set_uint(row, "problems", result.n_problems);
+        doc_set_uint(row, "segments", result.n_segments);
+        doc_set_uint(row, "chunks", result.n_chunks);
+        doc_set_uint(row, "packets", result.packets);
+        doc_set_uint(row, "bytes", result.bytes);
+        doc_set_uint(row, "entries", result.entries);
+        doc_set_uint(row, "lost", result.lost);
+        doc_set_uint(row, "backwards", result.backwards);
+        client_print_json_row(row);
+        doc_free(row);
+    } else {
+        printf("%s: %s: %u segments, %s packets, %s\n", name, result.n_problems ? "DAMAGED" : "ok",
+               result.n_segments, units_format_count(result.packets, packets),
+               units_format_size(result.bytes, bytes));
+    }
+    return result.n_problems ? CLI_FAILED : CLI_DONE;
+}
+
+static void say(void *context, const char *text)
+{
+    const struct checking *checking = context;
+
+    cli_error(checking->cli, "%s: %s", checking->name, text);
+}
+
+static bool show_progress(void *context, uint64_t done, uint64_t total)
+{
+    fprintf(stderr, "\r%3.0f%%", total ? 100.0 * (double)done / (double)total : 100.0);
+    return true;
+}
