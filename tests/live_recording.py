@@ -14,6 +14,8 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from live import CLIENTS, SERVER, Lab, Tap, run, tshark_fields, wait_for
 
+# net_pcap's socket has room for 32 frames (2 MiB of 64 KiB slots, fixed in the driver): what comes
+# faster is lost in the kernel, and counted. It gets gentle traffic.
 SOURCES = {
     "af_xdp": '{ type = "af_xdp"; interface = "t1"; }',
     "dpdk-af_xdp": '{ type = "dpdk"; device = "net_af_xdp0,iface=t1"; eal = "--no-huge -m 512"; }',
@@ -30,15 +32,15 @@ JOBS = {
 }
 
 
-def traffic(lab):
-    """a bounded mix; every connection is closed at the end"""
+def traffic(lab, gentle):
+    """a bounded mix; every connection is closed at the end. gentle: no more than some ten packets in flight"""
     url = f"http://{SERVER}"
 
     def curl(address, *arguments):
         lab.run("client", "curl", "-s", "-o", "/dev/null", "--interface", address, *arguments)
 
     for n, address in enumerate(CLIENTS):
-        curl(address, f"{url}/index.html", f"{url}/api/ok", f"{url}/large.bin")
+        curl(address, f"{url}/index.html", f"{url}/api/ok", *[] if gentle else [f"{url}/large.bin"])
         curl(address, f"{url}/api/fail")
         curl(address, f"{url}/fail", "-A", "kube-probe/1.27+")
         curl(address, f"{url}/index.html", "--next", "-s", "-o", "/dev/null", "-A", "kube-probe/1.27+", f"{url}/api/teapot")
@@ -47,6 +49,9 @@ def traffic(lab):
         lab.run("client", "dig", "-b", address, f"@{SERVER}", "+tcp", "+tries=1", "+time=2", f"tcp{n}.shop.test", check=False)
     # One connection, many requests, only the last of them a 500.
     curl(CLIENTS[0], *[f"{url}/api/ok"] * 400, f"{url}/fail", "-A", "kube-probe/1.27+")
+    if gentle:
+        lab.run("client", "redis-benchmark", "-h", SERVER, "-c", "1", "-n", "200", "-q", "-t", "set,get")
+        return
     lab.run("client", "wrk", "-t1", "-c4", "-d1", f"{url}/index.html")
     lab.run("client", "redis-benchmark", "-h", SERVER, "-c", "5", "-n", "2000", "-q", "-t", "set,get")
 
@@ -119,7 +124,7 @@ control: {{ socket = "{lab.path('control.sock')}"; }};
             lab.tapedeck("job", "create", name, "--kfl", statement)
         dump = lab.tcpdump()
         # A first packet through everything: the recorder really listens before the traffic starts.
-        traffic(lab)
+        traffic(lab, source == "dpdk-pcap")
 
         def at_rest():
             rows = lab.tapedeck_json("stats")
@@ -137,7 +142,7 @@ control: {{ socket = "{lab.path('control.sock')}"; }};
         full, want = packets_by_stream(dump.capture), expected(dump.capture)
         tap.note(f"{source}: {sum(sum(c.values()) for c in full.values())} packets, {len(full)} streams in the full capture; "
                  + ", ".join(f"{n} {len(w)}" for n, w in want.items()))
-        tap.ok(len(want["probe-500"]) == 2 and len(want["api-errors"]) == 8 and len(want["redis-port"]) >= 10,
+        tap.ok(len(want["probe-500"]) == 2 and len(want["api-errors"]) == 8 and len(want["redis-port"]) >= 2,
                f"{source}: the traffic has what the jobs ask for", str({n: len(w) for n, w in want.items()}))
         for name in JOBS:
             out = lab.path(f"{name}.pcapng")

@@ -90,7 +90,7 @@ def by_stream(capture):
 
 
 def record(tap, source, capture, frames):
-    lab = Lab()
+    lab = Lab(mtu=1600)  # room for the VLAN tags
     try:
         os.link(capture, lab.path("capture.pcap"))
         conf = lab.write("tapedeck.conf", f"""
@@ -125,7 +125,7 @@ def main():
         frames = make_capture(capture)
         want_streams, want = by_stream(capture)
         tap.note(f"{len(frames)} packets, {want_streams} streams")
-        tap.ok(want_streams > 20 and any(f[12:14] == b"\x88\xa8" for f in frames), "the capture has what it needs")
+        tap.ok(want_streams > 15 and any(f[12:14] == b"\x88\xa8" for f in frames), "the capture has what it needs")
         for source in sys.argv[1:] or SOURCES:
             try:
                 streams, got = record(tap, source, capture, frames)
