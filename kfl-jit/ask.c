@@ -44,7 +44,30 @@ static struct kfl_value value_of(const struct fact *node);
 
 static inline uint8_t *cells_of_atoms(const struct plan_worker *worker)
 {
-    return worker->cell + CODE_CELL_ATOMS;
+    return worker->frame->cell + CODE_CELL_ATOMS;
+}
+
+/* Does this code test packet facts itself? */
+static inline bool is_native(const struct kfl_plan *plan, const struct code *code)
+{
+    return code->program && plan->mode != KFL_PLAN_TREE;
+}
+
+static inline struct kfl_verdict run(const struct kfl_plan *plan, struct plan_worker *worker,
+                                     const struct code *code, const struct kfl_stream *stream,
+                                     uint32_t protos)
+{
+    struct frame *frame = worker->frame;
+
+    if (!is_native(plan, code))
+        return code_run(code, frame->cell, protos);
+    packet_facts(stream, &frame->facts);
+    frame->protos = protos;
+    if (code->native && plan->mode == KFL_PLAN_NATIVE)
+        code->native(frame);
+    else
+        jit_interpret(code->program, frame);
+    return emit_verdict(frame, code->slots);
 }
 
 struct kfl_verdict kfl_plan_stream(const struct kfl_plan *plan, unsigned number,
@@ -110,13 +133,15 @@ uint64_t kfl_plan_needs_entries(const struct kfl_plan *plan, const struct kfl_st
 static struct kfl_verdict stream_one_way(const struct kfl_plan *plan, struct plan_worker *worker,
                                          const struct kfl_stream *stream)
 {
+    const struct subject_list *subjects =
+        is_native(plan, &plan->stream) ? &plan->stream_left : &plan->stream_subjects;
     struct facts facts = {.stream = stream, .proto = KFL_PROTO_COUNT};
     uint32_t protos = stream->protos;
 
     memcpy(cells_of_atoms(worker), plan->stream_template, plan->atoms.n_atoms);
     facts.proto = protos ? (enum kfl_proto)(31 - __builtin_clz(protos)) : KFL_PROTO_IP;
-    for (uint32_t i = 0; i < plan->stream_subjects.n; i++) {
-        uint32_t subject = plan->list[plan->stream_subjects.first + i];
+    for (uint32_t i = 0; i < subjects->n; i++) {
+        uint32_t subject = plan->list[subjects->first + i];
 
         fill_fact(plan, worker, &facts, &plan->atoms.subject[subject]);
     }
@@ -126,13 +151,14 @@ static struct kfl_verdict stream_one_way(const struct kfl_plan *plan, struct pla
 
         fill_general(plan, worker, &entry, &plan->stream_general, true);
     }
-    return code_run(&plan->stream, worker->cell, protos);
+    return run(plan, worker, &plan->stream, stream, protos);
 }
 
 static struct kfl_verdict entry_one_way(const struct kfl_plan *plan, struct plan_worker *worker,
                                         const struct kfl_entry *entry)
 {
     const struct plan_proto *of = &plan->proto[entry->proto];
+    const struct subject_list *subjects = is_native(plan, &of->code) ? &of->left : &of->subjects;
     enum side_state request = entry->request ? SIDE_OBJECT : SIDE_NULL;
     enum side_state response = entry->response_open ? SIDE_OPEN
                                : entry->response    ? SIDE_OBJECT
@@ -142,15 +168,15 @@ static struct kfl_verdict entry_one_way(const struct kfl_plan *plan, struct plan
     uint32_t n = plan->atoms.n_atoms;
 
     memcpy(cell, of->template + (size_t)(request * SIDE_STATES + response) * n, n);
-    for (uint32_t i = 0; i < of->subjects.n; i++)
-        fill_fact(plan, worker, &facts, &plan->atoms.subject[plan->list[of->subjects.first + i]]);
+    for (uint32_t i = 0; i < subjects->n; i++)
+        fill_fact(plan, worker, &facts, &plan->atoms.subject[plan->list[subjects->first + i]]);
     if (request == SIDE_OBJECT)
         fill_tape(plan, cell, entry->proto, entry->request->facts, entry->request->facts_size, 0);
     if (response == SIDE_OBJECT)
         fill_tape(plan, cell, entry->proto, entry->response->facts, entry->response->facts_size, 0);
     if (of->general.n)
         fill_general(plan, worker, entry, &of->general, false);
-    return code_run(&of->code, worker->cell, UINT32_MAX);
+    return run(plan, worker, &of->code, entry->stream, UINT32_MAX);
 }
 
 /* The stream as it is if the other end should turn out to be the client. */

@@ -48,13 +48,17 @@ struct code_root {
     uint8_t slot;
 };
 
+struct jit_program;
+
 struct code {
     struct code_step *step;
     struct code_root *root; /* by slot */
     uint32_t n_steps, n_roots;
-    uint32_t first_cell; /* of the steps */
-    uint64_t slots;      /* that have roots */
-    uint64_t *atom_used; /* bit set: atoms it reads */
+    uint32_t first_cell;             /* of the steps */
+    uint64_t slots;                  /* that have roots */
+    uint64_t *atom_used;             /* bit set: atoms it reads */
+    struct jit_program *program;     /* the same as eBPF (emit.h); null: too large */
+    uint64_t (*native)(void *frame); /* ... as machine code; null: none */
 };
 
 /* nodes[i] is the root of slots[i] for protos[i]; ordered by slot.

@@ -18,6 +18,7 @@ static int make_proto(struct kfl_plan *plan, enum kfl_proto proto);
 static int make_stream(struct kfl_plan *plan, const uint32_t *roots);
 static bool is_apart(struct kfl_plan *plan, enum kfl_proto proto, uint32_t n, uint32_t *map);
 static int make_needs(struct kfl_plan *plan);
+static int make_native(struct kfl_plan *plan);
 static int make_lists(struct kfl_plan *plan);
 static int make_proto_lists(struct kfl_plan *plan, enum kfl_proto proto);
 static int make_templates(struct kfl_plan *plan);
@@ -25,7 +26,9 @@ static void fill_template(const struct kfl_plan *plan, enum kfl_proto proto,
                           enum side_state request, enum side_state response, uint8_t *cell);
 static int make_workers(struct kfl_plan *plan, unsigned n_workers);
 static bool list_add(struct kfl_plan *plan, struct subject_list *list, uint32_t number);
-static bool subject_used(const struct kfl_plan *plan, const struct code *code, uint32_t subject);
+static bool subject_used(const struct kfl_plan *plan, const struct code *code, uint32_t subject,
+                         bool left);
+static int make_native_code(struct kfl_plan *plan, struct code *code);
 static bool atom_is_of_stream(const struct kfl_plan *plan, uint32_t number, enum kfl_proto proto);
 
 int kfl_plan_create(const struct kfl_plan_job *jobs, unsigned n_jobs, unsigned n_workers,
@@ -43,6 +46,8 @@ int kfl_plan_create(const struct kfl_plan_job *jobs, unsigned n_jobs, unsigned n
     result = lower_jobs(plan, jobs, n_jobs, ret_slot, messages);
     if (!result)
         result = make_codes(plan);
+    if (!result)
+        result = make_native(plan);
     if (!result)
         result = make_lists(plan);
     if (!result)
@@ -64,7 +69,7 @@ void kfl_plan_free(struct kfl_plan *plan)
     if (!plan)
         return;
     for (unsigned i = 0; i < plan->n_workers; i++) {
-        free(plan->worker[i].cell);
+        free(plan->worker[i].frame);
         kfl_arena_free(plan->worker[i].arena);
     }
     free(plan->worker);
@@ -77,10 +82,25 @@ void kfl_plan_free(struct kfl_plan *plan)
     free(plan->stream_template);
     free(plan->list);
     free(plan->general);
+    free(plan->test);
     demand_done(&plan->demand);
     program_done(&plan->program);
     atoms_done(&plan->atoms);
     free(plan);
+}
+
+void kfl_plan_set_mode(struct kfl_plan *plan, enum kfl_plan_mode mode)
+{
+    plan->mode = mode;
+}
+
+bool kfl_plan_is_native(const struct kfl_plan *plan)
+{
+    bool native = plan->stream.native != NULL;
+
+    for (unsigned proto = 0; proto < KFL_PROTO_COUNT; proto++)
+        native &= plan->proto[proto].code.native != NULL;
+    return native;
 }
 
 uint64_t kfl_plan_jobs(const struct kfl_plan *plan)
@@ -336,6 +356,43 @@ static int make_needs(struct kfl_plan *plan)
     return 0;
 }
 
+/* The codes as native code. What is too large or cannot be had on this machine stays a tree. */
+static int make_native(struct kfl_plan *plan)
+{
+    uint32_t n = plan->atoms.n_atoms;
+    int result;
+
+    plan->test = calloc(n + 1u, sizeof *plan->test);
+    if (!plan->test)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < n; i++)
+        packet_test_make(&plan->atoms, i, &plan->test[i]);
+    result = make_native_code(plan, &plan->stream);
+    for (unsigned proto = 0; proto < KFL_PROTO_COUNT && !result; proto++) {
+        struct plan_proto *of = &plan->proto[proto];
+        unsigned same = 0;
+
+        while (plan->proto[same].code.step != of->code.step)
+            same++;
+        if (same < proto) {
+            of->code.program = plan->proto[same].code.program;
+            of->code.native = plan->proto[same].code.native;
+        } else {
+            result = make_native_code(plan, &of->code);
+        }
+    }
+    return result;
+}
+
+static int make_native_code(struct kfl_plan *plan, struct code *code)
+{
+    int result = emit_program(code, plan->test, plan->atoms.n_atoms, &code->program);
+
+    if (!result)
+        code->native = jit_native(code->program);
+    return result == -ENOMEM ? result : 0;
+}
+
 /* Which subjects are filled from where. */
 static int make_lists(struct kfl_plan *plan)
 {
@@ -345,8 +402,14 @@ static int make_lists(struct kfl_plan *plan)
         enum kfl_field field = plan->atoms.subject[i].place[0].field;
 
         if (plan->atoms.subject[i].place[0].kind == PATH_ROW && facts_of_stream(field) &&
-            subject_used(plan, &plan->stream, i))
+            subject_used(plan, &plan->stream, i, false))
             ok &= list_add(plan, &plan->stream_subjects, i);
+    }
+    for (uint32_t i = 0; i < plan->stream_subjects.n; i++) {
+        uint32_t subject = plan->list[plan->stream_subjects.first + i];
+
+        if (subject_used(plan, &plan->stream, subject, true))
+            ok &= list_add(plan, &plan->stream_left, subject);
     }
     for (uint32_t i = 0; i < plan->atoms.n_atoms; i++)
         if (plan->atoms.atom[i].op == ATOM_GENERAL && code_reads(&plan->stream, i))
@@ -382,8 +445,14 @@ static int make_proto_lists(struct kfl_plan *plan, enum kfl_proto proto)
 
         if (place->kind == PATH_ROW && !kfl_field_info[place->field].protos &&
             place->field != KFL_FIELD_REQUEST && place->field != KFL_FIELD_RESPONSE &&
-            subject_used(plan, &of->code, i))
+            subject_used(plan, &of->code, i, false))
             ok &= list_add(plan, &of->subjects, i);
+    }
+    for (uint32_t i = 0; i < of->subjects.n; i++) {
+        uint32_t subject = plan->list[of->subjects.first + i];
+
+        if (subject_used(plan, &of->code, subject, true))
+            ok &= list_add(plan, &of->left, subject);
     }
     for (uint32_t i = 0; i < plan->atoms.n_atoms; i++)
         if (plan->atoms.atom[i].op == ATOM_GENERAL && code_reads(&of->code, i))
@@ -468,11 +537,11 @@ static int make_workers(struct kfl_plan *plan, unsigned n_workers)
     for (unsigned i = 0; i < n_workers; i++) {
         struct plan_worker *worker = &plan->worker[i];
 
-        worker->cell = aligned_alloc(64, (plan->n_cells + 63u) / 64 * 64);
-        if (!worker->cell)
+        worker->frame = aligned_alloc(64, (sizeof *worker->frame + plan->n_cells + 63) / 64 * 64);
+        if (!worker->frame)
             return -ENOMEM;
-        for (uint8_t may = 0; may <= MAY_ALL; may++)
-            worker->cell[may] = cell_of_may[may];
+        memset(worker->frame, 0, sizeof *worker->frame);
+        memcpy(worker->frame->cell, cell_of_may, sizeof cell_of_may);
         if (!general && !plan->stream_general.n)
             continue;
         worker->arena = kfl_arena_create(ARENA_SIZE);
@@ -504,12 +573,14 @@ static bool list_add(struct kfl_plan *plan, struct subject_list *list, uint32_t 
     return true;
 }
 
-static bool subject_used(const struct kfl_plan *plan, const struct code *code, uint32_t number)
+/* Does the code read one of its atoms; left: one that it does not test itself? */
+static bool subject_used(const struct kfl_plan *plan, const struct code *code, uint32_t number,
+                         bool left)
 {
     const struct subject *subject = &plan->atoms.subject[number];
 
     for (uint32_t i = 0; i < subject->n; i++)
-        if (code_reads(code, subject->atom[i]))
+        if (code_reads(code, subject->atom[i]) && !(left && plan->test[subject->atom[i]].kind))
             return true;
     return false;
 }

@@ -37,7 +37,14 @@ int kfl_plan_create(const struct kfl_plan_job *jobs, unsigned n_jobs, unsigned n
                     struct kfl_messages *messages);
 void kfl_plan_free(struct kfl_plan *plan);
 
-uint64_t kfl_plan_jobs(const struct kfl_plan *plan);                  /* set of slots in use */
+/* How the boolean part and the packet tests are run: the same answers, for tests and benches. */
+enum kfl_plan_mode { KFL_PLAN_NATIVE, KFL_PLAN_INTERPRETED, KFL_PLAN_TREE };
+/* Before any worker asks. A part that is too large for native code is run as a tree in any mode. */
+void kfl_plan_set_mode(struct kfl_plan *plan, enum kfl_plan_mode mode);
+/* Is all of it native code in mode KFL_PLAN_NATIVE? */
+bool kfl_plan_is_native(const struct kfl_plan *plan);
+
+uint64_t kfl_plan_jobs(const struct kfl_plan *plan);                   /* set of slots in use */
 const struct kfl_demand *kfl_plan_demand(const struct kfl_plan *plan); /* what dissectors extract */
 
 struct kfl_verdict {
@@ -68,15 +75,15 @@ char *kfl_plan_explain(const struct kfl_plan *plan);
  * a row's own number says whether to write it. */
 struct kfl_demand {
     bool all;
-    uint8_t field[KFL_FIELD_COUNT];  /* 0 nobody; 1 some members or keys of it; 2 all of it */
-    uint32_t protos;                 /* protocols in whose entries something is read or whose
-                                        entries have to be told apart */
-    uint32_t n_keys;                 /* of maps wanted by key */
+    uint8_t field[KFL_FIELD_COUNT]; /* 0 nobody; 1 some members or keys of it; 2 all of it */
+    uint32_t protos;                /* protocols in whose entries something is read or whose
+                                       entries have to be told apart */
+    uint32_t n_keys;                /* of maps wanted by key */
     struct kfl_demand_key {
         uint16_t field;
         uint16_t size;
         const char *key;
-    } *keys;
+    } * keys;
 };
 extern const struct kfl_demand kfl_demand_all, kfl_demand_none;
 

@@ -9,6 +9,7 @@
 
 #include "atom.h"
 #include "code.h"
+#include "emit.h"
 #include "facts.h"
 #include "plan.h"
 
@@ -28,6 +29,7 @@ struct plan_proto {
     uint32_t root[KFL_SLOT_MAX];  /* node of each slot */
     uint8_t *template;            /* SIDE_STATES x SIDE_STATES x n_atoms: request by response */
     struct subject_list subjects; /* rows of every entry: subject numbers */
+    struct subject_list left;     /* ... those that native code does not test itself */
     struct subject_list general;  /* general atoms: atom numbers */
     uint64_t needs;               /* slots whose root reads what only entries tell */
     bool apart;                   /* some job means something else for it than for L4 entries */
@@ -41,7 +43,7 @@ struct general_needs {
 };
 
 struct plan_worker {
-    uint8_t *cell; /* a frame that is large enough for every code */
+    struct frame *frame; /* large enough for every code */
     struct kfl_arena *arena;
     struct facts_value value; /* the one being looked at */
     struct kfl_stream turned; /* the stream the other way round */
@@ -55,8 +57,10 @@ struct kfl_plan {
     struct program program;
     struct general_needs (*general)[KFL_PROTO_COUNT]; /* by atom */
     struct plan_proto proto[KFL_PROTO_COUNT];
-    struct code stream; /* about streams */
-    struct subject_list stream_subjects;
+    struct code stream;                               /* about streams */
+    struct subject_list stream_subjects, stream_left; /* as in plan_proto */
+    struct packet_test *test;                         /* by atom */
+    enum kfl_plan_mode mode;
     struct subject_list stream_general;
     uint8_t *stream_template;                   /* n_atoms */
     struct subject_list field[KFL_FIELD_COUNT]; /* subjects that a node of this field fills */

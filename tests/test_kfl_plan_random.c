@@ -39,6 +39,7 @@ static struct kfl_plan *make_plan(void)
         jobs[i] = (struct kfl_plan_job){i, statement[i]};
     }
     CU_ASSERT_EQUAL_FATAL(kfl_plan_create(jobs, JOBS, 1, true, &plan, &slot, &messages), 0);
+    CU_ASSERT(kfl_plan_is_native(plan));
     return plan;
 }
 
@@ -75,12 +76,12 @@ static void earlier(const struct kfl_stream *last, bool found, struct kfl_stream
 }
 
 /* Asks in the order in which things become known. What is settled must be the truth. */
-static void ask_in_order(const struct kfl_plan *plan, const struct kfl_random_entry *random,
+static void ask_in_order(struct kfl_plan *plan, const struct kfl_random_entry *random,
                          uint64_t truth, struct tally *tally)
 {
     struct kfl_stream stream = random->stream;
     struct kfl_entry entry = random->entry;
-    struct kfl_verdict verdict;
+    struct kfl_verdict verdict = {0, 0};
 
     for (int stage = 0; stage < 5; stage++) {
         uint64_t all = (UINT64_C(1) << JOBS) - 1;
@@ -98,8 +99,21 @@ static void ask_in_order(const struct kfl_plan *plan, const struct kfl_random_en
             entry.response = NULL;
             entry.error = KFL_ERROR_NONE;
         }
-        verdict = stage < 2 ? kfl_plan_stream(plan, 0, &stream, all)
-                            : kfl_plan_entry(plan, 0, &entry, all);
+        for (int mode = KFL_PLAN_TREE; mode >= 0; mode--) {
+            struct kfl_verdict before = verdict;
+
+            kfl_plan_set_mode(plan, (enum kfl_plan_mode)mode);
+            verdict = stage < 2 ? kfl_plan_stream(plan, 0, &stream, all)
+                                : kfl_plan_entry(plan, 0, &entry, all);
+            if (mode == KFL_PLAN_TREE ||
+                (before.matched == verdict.matched && before.out == verdict.out))
+                continue;
+            if (tally->wrong++ < 10)
+                tap_note("stage %d, mode %d: %llx %llx, not %llx %llx (seed %llu)", stage, mode,
+                         (unsigned long long)verdict.matched, (unsigned long long)verdict.out,
+                         (unsigned long long)before.matched, (unsigned long long)before.out,
+                         (unsigned long long)seed);
+        }
         for (unsigned i = 0; i < JOBS; i++) {
             bool matched = verdict.matched >> i & 1, out = verdict.out >> i & 1;
 

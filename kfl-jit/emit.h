@@ -1,0 +1,28 @@
+/* emit.h - code (code.h) as eBPF: one straight line without branches, over a frame.
+ *
+ * The result is two bits a slot in frame->pair: may be true, may be not true; 32 slots a word. */
+#ifndef KFL_EMIT_H
+#define KFL_EMIT_H
+
+#include "code.h"
+#include "jit.h"
+#include "packet_test.h"
+
+/* What a program runs over; cells follow. */
+struct frame {
+    uint64_t pair[2];
+    struct packet_facts facts;
+    uint32_t protos;
+    uint32_t unused;
+    uint8_t cell[];
+};
+
+/* tests: by atom; those that are not PACKET_TEST_NONE are made in the program, the others' cells
+ * are filled before. -> 0, -ENOMEM, -E2BIG too large for eBPF, -EINVAL refused. */
+int emit_program(const struct code *code, const struct packet_test *tests, uint32_t n_atoms,
+                 struct jit_program **ret_program);
+
+/* From the pairs to what they say. */
+struct kfl_verdict emit_verdict(const struct frame *frame, uint64_t slots);
+
+#endif
