@@ -22,6 +22,8 @@ struct verify {
     uint64_t entries;    /* lines of entry lists */
     uint64_t backwards;  /* packets with an earlier time than the one before in their stream: no
                             damage, clocks and queues do that */
+    unsigned n_no_index; /* segments without an index: no damage, it is made again at the next
+                            start, and readers do without */
     unsigned n_problems; /* what is damaged; each was told */
 };
 
