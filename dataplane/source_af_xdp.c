@@ -34,7 +34,7 @@ enum {
     FRAME_HEADROOM = 256,   /* the kernel's own, XDP_PACKET_HEADROOM */
     LINK_OVERHEAD = 14 + 8, /* Ethernet, two tags */
     FRAMES_DEFAULT = 16384,
-    RING_SIZE = 4096,
+    RING_SIZE = 8192,
     SLOTS_SIZE = 32 << 20, /* for packets that come in pieces, per queue */
     BUSY_POLL_US = 20,
     STOP_GRACE_NS = 20000000, /* for what the kernel had under way when the program went */
