@@ -113,8 +113,8 @@ static void make_stream(struct kfl_stream *stream, uint8_t l4, uint32_t protos, 
 
 static void make_http(struct sample *s, unsigned number, const struct kfl_demand *demand)
 {
-    static const char *const paths[] = {"/api/v1/users/42", "/healthz", "/static/app.js",
-                                        "/api/v2/orders", "/cart/items", "/admin/login"};
+    static const char *const paths[] = {"/api/v1/users/42", "/healthz",    "/static/app.js",
+                                        "/api/v2/orders",   "/cart/items", "/admin/login"};
     static const char *const headers[][2] = {
         {"Host", "shop.example.com"},   {"User-Agent", "Mozilla/5.0 (X11; Linux x86_64)"},
         {"Accept", "text/html,*/*"},    {"Accept-Language", "en-US,en;q=0.5"},
@@ -123,9 +123,12 @@ static void make_http(struct sample *s, unsigned number, const struct kfl_demand
     struct fact_tape tape;
 
     make_stream(&s->stream, KFL_L4_TCP, KFL_PROTO_BIT(HTTP), 80);
-    s->entry = (struct kfl_entry){.stream = &s->stream, .proto = KFL_PROTO_HTTP,
-                                  .version = "1.1", .request = &s->half[0],
-                                  .response = &s->half[1], .error_msg = ""};
+    s->entry = (struct kfl_entry){.stream = &s->stream,
+                                  .proto = KFL_PROTO_HTTP,
+                                  .version = "1.1",
+                                  .request = &s->half[0],
+                                  .response = &s->half[1],
+                                  .error_msg = ""};
     fact_tape_init(&tape, s->facts[0], sizeof s->facts[0], demand);
     fact_text(&tape, KFL_FIELD_HTTP_REQUEST_METHOD, number % 3 ? "GET" : "POST");
     fact_text(&tape, KFL_FIELD_HTTP_REQUEST_URL, paths[number % 6]);
@@ -150,8 +153,11 @@ static void make_dns(struct sample *s, const struct kfl_demand *demand)
     struct fact_tape tape;
 
     make_stream(&s->stream, KFL_L4_UDP, KFL_PROTO_BIT(DNS), 53);
-    s->entry = (struct kfl_entry){.stream = &s->stream, .proto = KFL_PROTO_DNS, .version = "0",
-                                  .request = &s->half[0], .response = &s->half[1],
+    s->entry = (struct kfl_entry){.stream = &s->stream,
+                                  .proto = KFL_PROTO_DNS,
+                                  .version = "0",
+                                  .request = &s->half[0],
+                                  .response = &s->half[1],
                                   .error_msg = ""};
     fact_tape_init(&tape, s->facts[0], sizeof s->facts[0], demand);
     fact_array(&tape, KFL_FIELD_DNS_REQUEST_QUESTIONS);
@@ -311,9 +317,8 @@ static void bench_packets(void)
             ensure(matched == expected * n); /* the same packets */
             kfl_plan_free(plan);
         }
-        printf("%-66s%9.1f%13.1f%12.1f%12.1f   %.1f x interpreter, %.1f x bpf_filter\n",
-               rows[i][0], cost[0], cost[1], cost[2], cost[3], cost[1] / cost[0],
-               cost[3] / cost[0]);
+        printf("%-66s%9.1f%13.1f%12.1f%12.1f   %.1f x interpreter, %.1f x bpf_filter\n", rows[i][0],
+               cost[0], cost[1], cost[2], cost[3], cost[1] / cost[0], cost[3] / cost[0]);
         pcap_freecode(&filter);
         pcap_close(dead);
         kfl_statement_free(statement);

@@ -61,7 +61,7 @@ static inline struct kfl_verdict run(const struct kfl_plan *plan, struct plan_wo
 
     if (!is_native(plan, code))
         return code_run(code, frame->cell, protos);
-    packet_facts(stream, &frame->facts);
+    packet_facts(stream, code->reads, &frame->facts);
     frame->protos = protos;
     if (code->native && plan->mode == KFL_PLAN_NATIVE)
         code->native(frame);
@@ -135,9 +135,11 @@ static struct kfl_verdict stream_one_way(const struct kfl_plan *plan, struct pla
 {
     const struct subject_list *subjects =
         is_native(plan, &plan->stream) ? &plan->stream_left : &plan->stream_subjects;
-    struct facts facts = {.stream = stream, .proto = KFL_PROTO_COUNT};
     uint32_t protos = stream->protos;
+    struct facts facts = {.stream = stream};
 
+    if (!subjects->n && !plan->stream_general.n)
+        return run(plan, worker, &plan->stream, stream, protos);
     memcpy(cells_of_atoms(worker), plan->stream_template, plan->atoms.n_atoms);
     facts.proto = protos ? (enum kfl_proto)(31 - __builtin_clz(protos)) : KFL_PROTO_IP;
     for (uint32_t i = 0; i < subjects->n; i++) {

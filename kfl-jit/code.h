@@ -58,6 +58,7 @@ struct code {
     uint64_t slots;                  /* that have roots */
     uint64_t *atom_used;             /* bit set: atoms it reads */
     struct jit_program *program;     /* the same as eBPF (emit.h); null: too large */
+    unsigned reads;                  /* packet facts the program reads (packet_test.h) */
     uint64_t (*native)(void *frame); /* ... as machine code; null: none */
 };
 

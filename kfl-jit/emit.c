@@ -29,7 +29,17 @@ enum {
 
 /* Registers: the step just made, the frame, operands, temporaries, results, the mask of the set of
  * protocols that roots are for. */
-enum { LAST = 0, FRAME = 1, LEFT = 2, RIGHT = 3, T4 = 4, T5 = 5, PAIR = 6, MASK = 8 };
+enum {
+    LAST = 0,
+    FRAME = 1,
+    LEFT = 2,
+    RIGHT = 3,
+    T4 = 4,
+    T5 = 5,
+    MAY_TRUE_SET = 6,
+    MAY_FALSE_SET = 7,
+    MASK = 8
+};
 
 enum { INSN_MAX = 1 << 17 };
 
@@ -72,8 +82,8 @@ int emit_program(const struct code *code, const struct packet_test *tests, uint3
         emitter.error = -ENOMEM;
     else
         count_uses(&emitter);
-    alu_k(&emitter, OP_MOV, PAIR, 0);
-    alu_k(&emitter, OP_MOV, PAIR + 1, 0);
+    alu_k(&emitter, OP_MOV, MAY_TRUE_SET, 0);
+    alu_k(&emitter, OP_MOV, MAY_FALSE_SET, 0);
     for (uint32_t i = 0; i < code->n_steps && !emitter.error; i++)
         step(&emitter, i);
     for (uint32_t i = 0; i < code->n_roots && !emitter.error; i++) {
@@ -87,8 +97,8 @@ int emit_program(const struct code *code, const struct packet_test *tests, uint3
         alu_x(&emitter, OP_MOV, LAST, LEFT);
         roots_of(&emitter, code->root[i].cell, LAST);
     }
-    put(&emitter, STX_DW, FRAME, PAIR, offsetof(struct frame, pair), 0);
-    put(&emitter, STX_DW, FRAME, PAIR + 1, offsetof(struct frame, pair) + 8, 0);
+    put(&emitter, STX_DW, FRAME, MAY_TRUE_SET, offsetof(struct frame, may_true), 0);
+    put(&emitter, STX_DW, FRAME, MAY_FALSE_SET, offsetof(struct frame, may_false), 0);
     alu_k(&emitter, OP_MOV, LAST, 0);
     put(&emitter, EXIT, 0, 0, 0, 0);
     if (!emitter.error)
@@ -97,28 +107,6 @@ int emit_program(const struct code *code, const struct packet_test *tests, uint3
     free(emitter.uses);
     free(emitter.made);
     return emitter.error;
-}
-
-/* Even and odd bits apart. */
-static uint64_t even_bits(uint64_t x)
-{
-    x &= UINT64_C(0x5555555555555555);
-    x = (x | x >> 1) & UINT64_C(0x3333333333333333);
-    x = (x | x >> 2) & UINT64_C(0x0f0f0f0f0f0f0f0f);
-    x = (x | x >> 4) & UINT64_C(0x00ff00ff00ff00ff);
-    x = (x | x >> 8) & UINT64_C(0x0000ffff0000ffff);
-    return (x | x >> 16) & UINT64_C(0x00000000ffffffff);
-}
-
-struct kfl_verdict emit_verdict(const struct frame *frame, uint64_t slots)
-{
-    uint64_t may_true = even_bits(frame->pair[0]), may_false = even_bits(frame->pair[0] >> 1);
-
-    if (slots >> 32) {
-        may_true |= even_bits(frame->pair[1]) << 32;
-        may_false |= even_bits(frame->pair[1] >> 1) << 32;
-    }
-    return (struct kfl_verdict){may_true & ~may_false, slots & ~may_true};
 }
 
 /* Leaves its result in LAST, and in its cell unless the next step alone needs it. */
@@ -266,28 +254,34 @@ static void roots_of(struct emitter *emitter, uint32_t cell, uint8_t from)
 {
     for (uint32_t i = 0; i < emitter->code->n_roots; i++) {
         const struct code_root *root = &emitter->code->root[i];
-        unsigned word = PAIR + root->slot / 32;
 
         if (root->cell != cell)
             continue;
         alu_x(emitter, OP_MOV, LEFT, from);
-        alu_k(emitter, OP_AND, LEFT, 3);
-        alu_k(emitter, OP_XOR, LEFT, 2);
+        alu_k(emitter, OP_AND, LEFT, 1);
+        alu_x(emitter, OP_MOV, RIGHT, from);
+        alu_k(emitter, OP_RSH, RIGHT, 1);
+        alu_k(emitter, OP_AND, RIGHT, 1);
+        alu_k(emitter, OP_XOR, RIGHT, 1);
         if (root->protos != UINT32_MAX) {
             if (emitter->protos != root->protos) {
                 put(emitter, LDX_W, MASK, FRAME, offsetof(struct frame, protos), 0);
                 alu_k(emitter, OP_AND, MASK, (int32_t)root->protos);
-                alu_x(emitter, OP_MOV, RIGHT, MASK);
-                put(emitter, ALU64_K | OP_NEG, RIGHT, 0, 0, 0);
-                alu_x(emitter, OP_OR, MASK, RIGHT);
+                alu_x(emitter, OP_MOV, T4, MASK);
+                put(emitter, ALU64_K | OP_NEG, T4, 0, 0, 0);
+                alu_x(emitter, OP_OR, MASK, T4);
                 alu_k(emitter, OP_ARSH, MASK, 63);
                 emitter->protos = root->protos;
             }
             alu_x(emitter, OP_AND, LEFT, MASK);
+            alu_x(emitter, OP_AND, RIGHT, MASK);
         }
-        if (root->slot % 32)
-            alu_k(emitter, OP_LSH, LEFT, root->slot % 32 * 2);
-        alu_x(emitter, OP_OR, (uint8_t)word, LEFT);
+        if (root->slot) {
+            alu_k(emitter, OP_LSH, LEFT, root->slot);
+            alu_k(emitter, OP_LSH, RIGHT, root->slot);
+        }
+        alu_x(emitter, OP_OR, MAY_TRUE_SET, LEFT);
+        alu_x(emitter, OP_OR, MAY_FALSE_SET, RIGHT);
     }
 }
 

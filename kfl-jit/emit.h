@@ -1,6 +1,6 @@
 /* emit.h - code (code.h) as eBPF: one straight line without branches, over a frame.
  *
- * The result is two bits a slot in frame->pair: may be true, may be not true; 32 slots a word. */
+ * The result is two sets of slots: those that may be true, and those that may be not true. */
 #ifndef KFL_EMIT_H
 #define KFL_EMIT_H
 
@@ -10,7 +10,7 @@
 
 /* What a program runs over; cells follow. */
 struct frame {
-    uint64_t pair[2];
+    uint64_t may_true, may_false; /* results */
     struct packet_facts facts;
     uint32_t protos;
     uint32_t unused;
@@ -22,7 +22,9 @@ struct frame {
 int emit_program(const struct code *code, const struct packet_test *tests, uint32_t n_atoms,
                  struct jit_program **ret_program);
 
-/* From the pairs to what they say. */
-struct kfl_verdict emit_verdict(const struct frame *frame, uint64_t slots);
+static inline struct kfl_verdict emit_verdict(const struct frame *frame, uint64_t slots)
+{
+    return (struct kfl_verdict){frame->may_true & ~frame->may_false, slots & ~frame->may_true};
+}
 
 #endif

@@ -7,6 +7,8 @@
 #ifndef KFL_PACKET_TEST_H
 #define KFL_PACKET_TEST_H
 
+#include <stddef.h>
+
 #include "atom.h"
 #include "facts.h"
 
@@ -39,13 +41,33 @@ struct packet_test {
 /* PACKET_TEST_NONE: the atom is nothing of the kind. */
 void packet_test_make(const struct atoms *atoms, uint32_t atom, struct packet_test *ret_test);
 
-static inline void packet_facts(const struct kfl_stream *stream, struct packet_facts *facts)
+/* Groups of facts, to fill in only those that are read. */
+enum { PACKET_READS_ADDR = 1, PACKET_READS_PORT = 2, PACKET_READS_OTHER = 4 };
+
+static inline unsigned packet_test_reads(const struct packet_test *test)
 {
-    for (unsigned side = 0; side < 2; side++) {
-        __builtin_memcpy(facts->addr[side], stream->end[side].addr, 16);
-        facts->port[side] = stream->has_ports ? stream->end[side].port : PACKET_NO_PORT;
-        facts->vlan[side] = stream->vlan[side];
+    return test->kind == PACKET_TEST_ADDRESS ? PACKET_READS_ADDR | PACKET_READS_OTHER
+           : test->offset == offsetof(struct packet_facts, port) ||
+                   test->offset == offsetof(struct packet_facts, port) + 4
+               ? PACKET_READS_PORT
+               : PACKET_READS_OTHER;
+}
+
+static inline void packet_facts(const struct kfl_stream *stream, unsigned reads,
+                                struct packet_facts *facts)
+{
+    if (reads & PACKET_READS_ADDR) {
+        __builtin_memcpy(facts->addr[0], stream->end[0].addr, 16);
+        __builtin_memcpy(facts->addr[1], stream->end[1].addr, 16);
     }
+    if (reads & PACKET_READS_PORT) {
+        facts->port[0] = stream->has_ports ? stream->end[0].port : PACKET_NO_PORT;
+        facts->port[1] = stream->has_ports ? stream->end[1].port : PACKET_NO_PORT;
+    }
+    if (!(reads & PACKET_READS_OTHER))
+        return;
+    facts->vlan[0] = stream->vlan[0];
+    facts->vlan[1] = stream->vlan[1];
     facts->layer4 = stream->l4 == KFL_L4_OTHER ? 32u + stream->ip_protocol : stream->l4;
     facts->ip_version = stream->ip_version;
     facts->tunnel = stream->tunnel;

@@ -379,6 +379,7 @@ static int make_native(struct kfl_plan *plan)
         if (same < proto) {
             of->code.program = plan->proto[same].code.program;
             of->code.native = plan->proto[same].code.native;
+            of->code.reads = plan->proto[same].code.reads;
         } else {
             result = make_native_code(plan, &of->code);
         }
@@ -392,6 +393,9 @@ static int make_native_code(struct kfl_plan *plan, struct code *code)
 
     if (!result)
         code->native = jit_native(code->program);
+    for (uint32_t i = 0; i < plan->atoms.n_atoms; i++)
+        if (code_reads(code, i) && plan->test[i].kind)
+            code->reads |= packet_test_reads(&plan->test[i]);
     return result == -ENOMEM ? result : 0;
 }
 

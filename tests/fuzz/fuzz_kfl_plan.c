@@ -59,8 +59,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ensure(record && (verdict.matched ^ verdict.out) == 1);
         if (strstr(kfl_statement_text(statement), "redact"))
             continue;
-        ensure(verdict.matched ==
-                   kfl_statement_eval(statement, record, arena, NULL, &exhausted) ||
+        ensure(verdict.matched == kfl_statement_eval(statement, record, arena, NULL, &exhausted) ||
                exhausted);
     }
     kfl_plan_free(plan);
