@@ -214,6 +214,7 @@ static void take_plan(struct classifier *classifier, uint64_t now_ns)
             released |= UINT64_C(1) << slot;
     l7_context_plan(classifier->l7, next->plan);
     classifier->plan = next;
+    recorder->plan = next->plan;
     classifier->jobs = kfl_plan_jobs(next->plan);
     if (released)
         recorder->ops->released(recorder, released, now_ns);

@@ -46,6 +46,7 @@ struct recorder { /* implementations begin with this */
     /* Jobs that shall hear of every entry that matches. Without it a stream that matched by its
      * L2-L4 facts is not dissected for them: its one entry comes at its end. */
     uint64_t wants_entries;
+    const struct kfl_plan *plan; /* of its classifier, which sets it: says what redact() hides */
     const struct stream_table *streams; /* of its classifier, which sets it: for stream_view() */
 };
 

@@ -113,6 +113,17 @@ const struct kfl_demand *kfl_plan_demand(const struct kfl_plan *plan)
     return &plan->demand;
 }
 
+uint64_t kfl_plan_redacts(const struct kfl_plan *plan)
+{
+    return plan->redacts;
+}
+
+bool kfl_plan_redact(const struct kfl_plan *plan, unsigned slot, struct kfl_value *entry,
+                     struct kfl_arena *arena)
+{
+    return kfl_statement_redact(plan->statement[slot], entry, arena);
+}
+
 static void note_read(void *context, enum kfl_field field)
 {
     struct general_needs *needs = context;
@@ -139,6 +150,8 @@ static int lower_jobs(struct kfl_plan *plan, const struct kfl_plan_job *jobs, un
             return -EINVAL;
         plan->slots |= UINT64_C(1) << slot;
         plan->statement[slot] = jobs[i].statement;
+        if (kfl_statement_redacts(jobs[i].statement))
+            plan->redacts |= UINT64_C(1) << slot;
         plan->whole[slot] = lower_statement(&plan->atoms, &plan->program, jobs[i].statement);
     }
     if (plan->atoms.no_memory || plan->program.no_memory)

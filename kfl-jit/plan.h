@@ -66,6 +66,14 @@ struct kfl_verdict kfl_plan_entry(const struct kfl_plan *plan, unsigned worker,
 uint64_t kfl_plan_needs_entries(const struct kfl_plan *plan, const struct kfl_stream *stream,
                                 uint64_t ask);
 
+/* The slots whose statements hide something (redact()) of an entry before it leaves as JSON, text
+ * or preview. */
+uint64_t kfl_plan_redacts(const struct kfl_plan *plan);
+/* Hides in the entry what the statement of a slot hides. false: the arena is full, the entry must
+ * not leave. Any thread, with an arena of its own. */
+bool kfl_plan_redact(const struct kfl_plan *plan, unsigned slot, struct kfl_value *entry,
+                     struct kfl_arena *arena);
+
 /* What `kfl explain` prints about it: text, malloc'ed. */
 char *kfl_plan_explain(const struct kfl_plan *plan);
 

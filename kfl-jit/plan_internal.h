@@ -51,6 +51,7 @@ struct plan_worker {
 
 struct kfl_plan {
     uint64_t slots;
+    uint64_t redacts; /* slots whose statements hide something */
     const struct kfl_statement *statement[KFL_SLOT_MAX];
     uint32_t whole[KFL_SLOT_MAX]; /* node of the statement, before it is specialised */
     struct atoms atoms;

@@ -77,6 +77,7 @@ static void entry(struct recorder *base, uint64_t slots, const struct stream *st
                   const struct kfl_entry *entry)
 {
     struct read_recorder *recorder = self(base);
+    uint64_t hiding = base->plan ? slots & kfl_plan_redacts(base->plan) : 0;
     struct kfl_value *value;
     int n = -ENOSPC;
 
@@ -86,6 +87,9 @@ static void entry(struct recorder *base, uint64_t slots, const struct stream *st
         return;
     kfl_arena_reset(recorder->arena);
     value = kfl_entry_value(recorder->arena, entry);
+    for (; hiding && value; hiding &= hiding - 1)
+        if (!kfl_plan_redact(base->plan, (unsigned)__builtin_ctzll(hiding), value, recorder->arena))
+            value = NULL;
     while (value && n == -ENOSPC) {
         size_t room = recorder->lines_capacity - recorder->lines_size;
 

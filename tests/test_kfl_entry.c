@@ -365,6 +365,40 @@ static void what_was_not_written_is_empty(void)
     CU_ASSERT_FALSE(holds(&entry, "request.headers[\"Host\"] or true"));
 }
 
+static void jobs_hide_what_their_statements_redact(void)
+{
+    static const char *const text[] = {"http", "http or redact(\"src.ip\")"};
+    struct kfl_stream stream;
+    struct kfl_half half[2];
+    struct kfl_entry entry = http_entry(&stream, half);
+    struct kfl_statement *statement[2];
+    struct kfl_plan_job job[2];
+    struct kfl_plan *plan;
+    struct kfl_arena *arena = kfl_arena_create(1 << 20);
+    struct kfl_value *value = kfl_entry_value(arena, &entry);
+    unsigned slot;
+    char *json = malloc(1 << 16);
+
+    for (unsigned i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL_FATAL(
+            kfl_statement_create(text[i], strlen(text[i]), 0, &statement[i], NULL), 0);
+        job[i] = (struct kfl_plan_job){.slot = 3 + i, .statement = statement[i]};
+    }
+    CU_ASSERT_EQUAL_FATAL(kfl_plan_create(job, 2, 1, true, &plan, &slot, NULL), 0);
+    CU_ASSERT_EQUAL(kfl_plan_redacts(plan), 1 << 4);
+    CU_ASSERT_TRUE(kfl_plan_redact(plan, 3, value, arena));
+    CU_ASSERT(kfl_json_print(value, json, 1 << 16) > 0);
+    CU_ASSERT_PTR_NULL(strstr(json, "REDACTED"));
+    CU_ASSERT_TRUE(kfl_plan_redact(plan, 4, value, arena));
+    CU_ASSERT(kfl_json_print(value, json, 1 << 16) > 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(json, "\"src\":{\"ip\":\"[REDACTED]\""));
+    kfl_plan_free(plan);
+    kfl_statement_free(statement[0]);
+    kfl_statement_free(statement[1]);
+    kfl_arena_free(arena);
+    free(json);
+}
+
 static void a_full_arena_gives_none(void)
 {
     struct kfl_stream stream;
@@ -383,6 +417,7 @@ int main(int argc, char **argv)
         {"a DNS entry is complete", a_dns_entry_is_complete},
         {"a half entry has a null and an error", a_half_entry_has_a_null_and_an_error},
         {"what was not written is empty", what_was_not_written_is_empty},
+        {"jobs hide what their statements redact", jobs_hide_what_their_statements_redact},
         {"a full arena gives none", a_full_arena_gives_none},
         {0},
     };

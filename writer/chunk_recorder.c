@@ -84,6 +84,9 @@ static struct chunk_stream *lane_stream(struct chunk_recorder *r, struct lane *l
 static void lane_run(struct lane *lane, uint16_t stream, uint32_t offset);
 static void lane_interface(struct lane *lane, uint16_t interface);
 static uint16_t lane_name(struct lane *lane, const struct kfl_endpoint *end);
+static int entry_line(struct chunk_recorder *r, const struct kfl_entry *entry, int slot);
+static void entry_store(struct chunk_recorder *r, uint64_t slots, const struct stream *stream,
+                        int size);
 static void entry_pending(struct chunk_recorder *r, unsigned slot, const struct stream *stream);
 static struct pending *pending_new(struct chunk_recorder *r, unsigned slot,
                                    const struct stream *stream, const char *summary);
@@ -184,22 +187,39 @@ static void op_entry(struct recorder *recorder, uint64_t slots, const struct str
                      const struct kfl_entry *entry)
 {
     struct chunk_recorder *r = (struct chunk_recorder *)recorder;
-    struct kfl_value *value;
-    int size = -ENOSPC;
+    uint64_t hiding = recorder->plan ? slots & kfl_plan_redacts(recorder->plan) : 0;
 
+    if (slots & ~hiding)
+        entry_store(r, slots & ~hiding, stream, entry_line(r, entry, -1));
+    for (; hiding; hiding &= hiding - 1)
+        entry_store(r, hiding & -hiding, stream, entry_line(r, entry, __builtin_ctzll(hiding)));
+}
+
+/* The entry as a line and in short, without what the statement of a slot (-1: none) hides.
+ * -> bytes of the line, or -ENOSPC; then there is no summary either. */
+static int entry_line(struct chunk_recorder *r, const struct kfl_entry *entry, int slot)
+{
+    struct kfl_value *value;
+
+    r->summary[0] = 0;
     kfl_arena_reset(r->arena);
     value = kfl_entry_value(r->arena, entry);
-    if (value) {
-        entry_summary(value, r->summary, sizeof(r->summary));
-        size = kfl_json_print(value, r->line, chunk_size(r->pool) - 1);
-    }
+    if (!value || (slot >= 0 && !kfl_plan_redact(r->base.plan, (unsigned)slot, value, r->arena)))
+        return -ENOSPC;
+    entry_summary(value, r->summary, sizeof(r->summary));
+    return kfl_json_print(value, r->line, chunk_size(r->pool) - 1);
+}
+
+static void entry_store(struct chunk_recorder *r, uint64_t slots, const struct stream *stream,
+                        int size)
+{
     for (; slots; slots &= slots - 1) {
         unsigned slot = (unsigned)__builtin_ctzll(slots);
         struct lane *lane = &r->lane[slot];
         struct chunk_counters *counters = chunk_counters(r->pool, r->classifier, slot);
         struct chunk *chunk;
 
-        if (value)
+        if (r->summary[0])
             entry_pending(r, slot, stream);
         if (lane->entries && size >= 0 &&
             lane->entries->used + (uint32_t)size + 1 > lane->entries->size)
