@@ -79,7 +79,7 @@ int main(int argc, char **argv)
         return 1;
     srand(1);
     for (unsigned i = 0; i < PACKETS; i++)
-        make_frame(frames + (size_t)i * FRAME, (unsigned)rand() % n_streams, i);
+        make_frame(frames + (size_t)i * FRAME, (unsigned)rand() % n_streams, (unsigned)rand() >> 7);
     for (unsigned round = 0; round < rounds; round++) {
         uint64_t fill_ns = 0, decode_ns = 0, stream_ns = 0;
 
@@ -91,10 +91,7 @@ int main(int argc, char **argv)
             t1 = now_ns();
             decode_burst(burst, PACKET_BURST, SEED);
             t2 = now_ns();
-            for (unsigned i = 0; i < PACKET_BURST; i++)
-                stream_prefetch(table, &burst[i]);
-            for (unsigned i = 0; i < PACKET_BURST; i++)
-                stream_prefetch_stream(table, &burst[i]);
+            stream_prefetch_burst(table, burst, PACKET_BURST);
             for (unsigned i = 0; i < PACKET_BURST; i++)
                 if (!stream_find_or_add(table, &burst[i], &new))
                     return 1;

@@ -82,12 +82,7 @@ void classifier_burst(struct classifier *classifier, struct packet *burst, unsig
     if (!n)
         return;
     take_plan(classifier, burst[0].ts_ns);
-    for (unsigned i = 0; i < n; i++)
-        if (!(burst[i].flags & PACKET_NO_IP))
-            stream_prefetch(classifier->streams, &burst[i]);
-    for (unsigned i = 0; i < n; i++)
-        if (!(burst[i].flags & PACKET_NO_IP))
-            stream_prefetch_stream(classifier->streams, &burst[i]);
+    stream_prefetch_burst(classifier->streams, burst, n);
     classifier->n_discarded = 0;
     for (unsigned i = 0; i < n; i++)
         one_packet(classifier, &burst[i]);

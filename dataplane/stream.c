@@ -100,20 +100,20 @@ static inline uint32_t place_of(const struct stream_table *table, uint32_t hash)
     return hash * UINT32_C(0x9e3779b1) >> table->index_shift;
 }
 
-void stream_prefetch(const struct stream_table *table, const struct packet *packet)
+void stream_prefetch_burst(const struct stream_table *table, const struct packet *burst, unsigned n)
 {
-    if (!table->distinguish)
-        __builtin_prefetch(&table->index[place_of(table, packet->hash)]);
-}
+    if (table->distinguish) /* the hash is not known yet */
+        return;
+    for (unsigned i = 0; i < n; i++)
+        __builtin_prefetch(&table->index[place_of(table, burst[i].hash)]);
+    for (unsigned i = 0; i < n; i++) {
+        /* Most are at their own place. Whether this one is, the search will see. */
+        uint32_t number = table->index[place_of(table, burst[i].hash)].stream;
+        const struct stream *stream = &table->streams[number - (number != 0)];
 
-void stream_prefetch_stream(const struct stream_table *table, const struct packet *packet)
-{
-    /* Most are at their own place. Whether this one is, the search will see. */
-    const struct place *place = &table->index[place_of(table, packet->hash)];
-    const struct stream *stream = &table->streams[place->stream - (place->stream != 0)];
-
-    __builtin_prefetch(stream, 1);
-    __builtin_prefetch((const uint8_t *)stream + 64, 1);
+        __builtin_prefetch(stream, 1);
+        __builtin_prefetch((const uint8_t *)stream + 64, 1);
+    }
 }
 
 struct stream *stream_find_or_add(struct stream_table *table, struct packet *packet, bool *ret_new)

@@ -8,9 +8,8 @@
  * memory is taken at creation. Timeouts by a timer wheel that is re-armed lazily: a packet only
  * writes last_ns.
  *
- *     for each packet of a burst: stream_prefetch(table, packet)      index line
- *     ...                         stream_prefetch_stream(...)         stream line
- *     ...                         stream_find_or_add(...)             counts, states, orientation
+ *     for a burst:                stream_prefetch_burst(...)          its lines on their way
+ *     for each of its packets:    stream_find_or_add(...)             counts, states, orientation
  *     now and then:               stream_table_tick(table, now_ns)    -> ended()
  *     at the end:                 stream_table_finish(table)          -> ended() for all
  *
@@ -149,9 +148,9 @@ struct stream_table;
 int stream_table_create(const struct stream_config *config, struct stream_table **ret_table);
 void stream_table_free(struct stream_table *table); /* tells nobody: _finish() does */
 
-/* Hints for a burst: the first for all packets, then the second, then the finding. */
-void stream_prefetch(const struct stream_table *table, const struct packet *packet);
-void stream_prefetch_stream(const struct stream_table *table, const struct packet *packet);
+/* Hints for a decoded burst, before its packets' streams are asked for. */
+void stream_prefetch_burst(const struct stream_table *table, const struct packet *burst,
+                           unsigned n);
 
 /* The stream of a decoded packet (not PACKET_NO_IP) with the packet counted in: times, counts,
  * TCP state, orientation. *ret_new: it begins with this packet. When all places are taken, one

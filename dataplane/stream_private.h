@@ -66,8 +66,7 @@ static inline void stream_count(struct stream *stream, const struct packet *pack
     stream->tcp_flags |= packet->tcp_flags;
     stream->packets[side]++;
     stream->bytes[side] += packet->origlen;
-    if (packet->ts_ns > stream->last_ns)
-        stream->last_ns = packet->ts_ns;
+    stream->last_ns = packet->ts_ns > stream->last_ns ? packet->ts_ns : stream->last_ns;
 }
 
 /* A stream of this packet's key, nothing counted. */
