@@ -133,27 +133,29 @@ uint64_t kfl_plan_needs_entries(const struct kfl_plan *plan, const struct kfl_st
 static struct kfl_verdict stream_one_way(const struct kfl_plan *plan, struct plan_worker *worker,
                                          const struct kfl_stream *stream)
 {
-    const struct subject_list *subjects =
-        is_native(plan, &plan->stream) ? &plan->stream_left : &plan->stream_subjects;
+    const struct plan_stream *of = &plan->stream[__builtin_ctz(stream->l4)];
+    const struct subject_list *subjects = is_native(plan, &of->code) ? &of->left : &of->subjects;
     uint32_t protos = stream->protos;
     struct facts facts = {.stream = stream};
 
-    if (!subjects->n && !plan->stream_general.n)
-        return run(plan, worker, &plan->stream, stream, protos);
+    if (!protos) /* no entry can come any more */
+        return (struct kfl_verdict){0, plan->slots};
+    if (!subjects->n && !of->general.n)
+        return run(plan, worker, &of->code, stream, protos);
     memcpy(cells_of_atoms(worker), plan->stream_template, plan->atoms.n_atoms);
-    facts.proto = protos ? (enum kfl_proto)(31 - __builtin_clz(protos)) : KFL_PROTO_IP;
+    facts.proto = (enum kfl_proto)(31 - __builtin_clz(protos));
     for (uint32_t i = 0; i < subjects->n; i++) {
         uint32_t subject = plan->list[subjects->first + i];
 
         fill_fact(plan, worker, &facts, &plan->atoms.subject[subject]);
     }
-    if (plan->stream_general.n) {
+    if (of->general.n) {
         struct kfl_entry entry = {
             .stream = stream, .proto = facts.proto, .version = "", .error_msg = ""};
 
-        fill_general(plan, worker, &entry, &plan->stream_general, true);
+        fill_general(plan, worker, &entry, &of->general, true);
     }
-    return run(plan, worker, &plan->stream, stream, protos);
+    return run(plan, worker, &of->code, stream, protos);
 }
 
 static struct kfl_verdict entry_one_way(const struct kfl_plan *plan, struct plan_worker *worker,

@@ -149,6 +149,51 @@ bool atom_holds(const struct atom *atom, const struct kfl_value *value)
     return false;
 }
 
+/* The same as atom_holds(), for the values that are most frequent. */
+static inline bool holds_for_text(const struct atom *atom, const struct kfl_value *value)
+{
+    const char *constant = atom->text.text;
+    size_t n = atom->text.size;
+
+    switch ((enum atom_op)atom->op) {
+    case ATOM_TRUTH:
+        return value->size > 0;
+    case ATOM_EQUAL:
+        return value->size == n &&
+               (!n || (*value->text == *constant && !memcmp(value->text, constant, n)));
+    case ATOM_STARTS_WITH:
+        return value->size >= n &&
+               (!n || (*value->text == *constant && !memcmp(value->text, constant, n)));
+    case ATOM_ENDS_WITH:
+        return value->size >= n && (!n || (value->text[value->size - 1] == constant[n - 1] &&
+                                           !memcmp(value->text + value->size - n, constant, n)));
+    default:
+        return atom_holds(atom, value);
+    }
+}
+
+static inline bool holds_for_int(const struct atom *atom, const struct kfl_value *value)
+{
+    int64_t constant = atom->number.integer;
+
+    if (atom->number.is_float || (atom->op == ATOM_EQUAL && !atom->numeric))
+        return atom_holds(atom, value);
+    switch ((enum atom_op)atom->op) {
+    case ATOM_EQUAL:
+        return value->integer == constant;
+    case ATOM_LESS:
+        return value->integer < constant;
+    case ATOM_LESS_EQUAL:
+        return value->integer <= constant;
+    case ATOM_GREATER:
+        return value->integer > constant;
+    case ATOM_GREATER_EQUAL:
+        return value->integer >= constant;
+    default:
+        return atom_holds(atom, value);
+    }
+}
+
 void subject_absent(const struct atoms *atoms, const struct subject *subject, uint8_t *cell)
 {
     for (uint32_t i = 0; i < subject->n; i++)
@@ -166,9 +211,14 @@ void subject_unknown(const struct atoms *atoms, const struct subject *subject, b
 void subject_value(const struct atoms *atoms, const struct subject *subject,
                    const struct kfl_value *value, uint8_t *cell)
 {
-    for (uint32_t i = 0; i < subject->n; i++)
-        cell[subject->atom[i]] =
-            atom_holds(&atoms->atom[subject->atom[i]], value) ? CELL_TRUE : CELL_FALSE;
+    for (uint32_t i = 0; i < subject->n; i++) {
+        const struct atom *atom = &atoms->atom[subject->atom[i]];
+        bool holds = value->type == KFL_STRING ? holds_for_text(atom, value)
+                     : value->type == KFL_INT  ? holds_for_int(atom, value)
+                                               : atom_holds(atom, value);
+
+        cell[subject->atom[i]] = holds ? CELL_TRUE : CELL_FALSE;
+    }
 }
 
 void subject_at_least(const struct atoms *atoms, const struct subject *subject, int64_t value,

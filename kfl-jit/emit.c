@@ -55,6 +55,8 @@ struct emitter {
     int error;
 };
 
+static bool is_given(const struct code_root *root);
+static void begin(struct emitter *emitter);
 static void step(struct emitter *emitter, uint32_t i);
 static void operand(struct emitter *emitter, uint8_t to, uint32_t cell);
 static void test(struct emitter *emitter, uint8_t to, const struct packet_test *test);
@@ -82,16 +84,16 @@ int emit_program(const struct code *code, const struct packet_test *tests, uint3
         emitter.error = -ENOMEM;
     else
         count_uses(&emitter);
-    alu_k(&emitter, OP_MOV, MAY_TRUE_SET, 0);
-    alu_k(&emitter, OP_MOV, MAY_FALSE_SET, 0);
+    begin(&emitter);
     for (uint32_t i = 0; i < code->n_steps && !emitter.error; i++)
         step(&emitter, i);
     for (uint32_t i = 0; i < code->n_roots && !emitter.error; i++) {
         uint32_t same = 0;
 
-        while (code->root[same].cell != code->root[i].cell)
-            same++;
-        if (code->root[i].cell >= code->first_cell || same < i)
+        while (code->root[same].cell != code->root[i].cell || is_given(&code->root[same]))
+            if (same++ == i)
+                break;
+        if (code->root[i].cell >= code->first_cell || same < i || is_given(&code->root[i]))
             continue;
         operand(&emitter, LEFT, code->root[i].cell);
         alu_x(&emitter, OP_MOV, LAST, LEFT);
@@ -107,6 +109,29 @@ int emit_program(const struct code *code, const struct packet_test *tests, uint3
     free(emitter.uses);
     free(emitter.made);
     return emitter.error;
+}
+
+/* A root that is the same whatever comes. */
+static bool is_given(const struct code_root *root)
+{
+    return root->cell < CODE_CELL_ATOMS && root->protos == UINT32_MAX;
+}
+
+/* The results begin with the roots that are given. */
+static void begin(struct emitter *emitter)
+{
+    uint64_t may_true = 0, may_false = 0;
+
+    for (uint32_t i = 0; i < emitter->code->n_roots; i++) {
+        const struct code_root *root = &emitter->code->root[i];
+
+        if (!is_given(root))
+            continue;
+        may_true |= (uint64_t)(cell_of_may[root->cell] & 1) << root->slot;
+        may_false |= (uint64_t)(~cell_of_may[root->cell] >> 1 & 1) << root->slot;
+    }
+    load_64(emitter, MAY_TRUE_SET, may_true);
+    load_64(emitter, MAY_FALSE_SET, may_false);
 }
 
 /* Leaves its result in LAST, and in its cell unless the next step alone needs it. */
@@ -220,23 +245,27 @@ static void test(struct emitter *emitter, uint8_t to, const struct packet_test *
         alu_k(emitter, OP_ADD, to, CELL_TRUE);
         return;
     }
-    alu_k(emitter, OP_MOV, to, 1);
+    if (!test->n)
+        alu_k(emitter, OP_MOV, to, 1);
     for (unsigned i = 0; i < test->n; i++) {
         int32_t low = (int32_t)test->range[i].low, high = (int32_t)test->range[i].high;
+        uint8_t outside = i ? T4 : to;
 
-        put(emitter, LDX_W, T4, FRAME, base + test->offset, 0);
+        put(emitter, LDX_W, outside, FRAME, base + test->offset, 0);
         if (low == high) {
-            alu_k(emitter, OP_XOR, T4, low);
-            not_zero(emitter, T4);
+            alu_k(emitter, OP_XOR, outside, low);
+            put(emitter, ALU64_K | OP_NEG, outside, 0, 0, 0);
         } else {
             alu_k(emitter, OP_MOV, T5, high);
-            alu_x(emitter, OP_SUB, T5, T4);
-            alu_k(emitter, OP_SUB, T4, low);
-            alu_x(emitter, OP_OR, T4, T5);
-            alu_k(emitter, OP_RSH, T4, 63);
+            alu_x(emitter, OP_SUB, T5, outside);
+            alu_k(emitter, OP_SUB, outside, low);
+            alu_x(emitter, OP_OR, outside, T5);
         }
-        alu_x(emitter, OP_AND, to, T4);
+        if (i)
+            alu_x(emitter, OP_AND, to, T4);
     }
+    if (test->n)
+        alu_k(emitter, OP_RSH, to, 63); /* the sign: outside of all ranges */
     alu_k(emitter, OP_ADD, to, CELL_TRUE);
 }
 
@@ -255,7 +284,7 @@ static void roots_of(struct emitter *emitter, uint32_t cell, uint8_t from)
     for (uint32_t i = 0; i < emitter->code->n_roots; i++) {
         const struct code_root *root = &emitter->code->root[i];
 
-        if (root->cell != cell)
+        if (root->cell != cell || is_given(root))
             continue;
         alu_x(emitter, OP_MOV, LEFT, from);
         alu_k(emitter, OP_AND, LEFT, 1);

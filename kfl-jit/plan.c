@@ -15,7 +15,8 @@ static int lower_jobs(struct kfl_plan *plan, const struct kfl_plan_job *jobs, un
                       unsigned *ret_slot, struct kfl_messages *messages);
 static int make_codes(struct kfl_plan *plan);
 static int make_proto(struct kfl_plan *plan, enum kfl_proto proto);
-static int make_stream(struct kfl_plan *plan, const uint32_t *roots);
+static int make_stream(struct kfl_plan *plan, unsigned l4, uint32_t n, uint32_t *map);
+static int make_stream_lists(struct kfl_plan *plan, struct plan_stream *of);
 static bool is_apart(struct kfl_plan *plan, enum kfl_proto proto, uint32_t n, uint32_t *map);
 static int make_needs(struct kfl_plan *plan);
 static int make_native(struct kfl_plan *plan);
@@ -78,7 +79,8 @@ void kfl_plan_free(struct kfl_plan *plan)
             code_done(&plan->proto[proto].code);
         free(plan->proto[proto].template);
     }
-    code_done(&plan->stream);
+    for (unsigned l4 = 0; l4 < PLAN_LAYER4; l4++)
+        code_done(&plan->stream[l4].code);
     free(plan->stream_template);
     free(plan->list);
     free(plan->general);
@@ -96,8 +98,10 @@ void kfl_plan_set_mode(struct kfl_plan *plan, enum kfl_plan_mode mode)
 
 bool kfl_plan_is_native(const struct kfl_plan *plan)
 {
-    bool native = plan->stream.native != NULL;
+    bool native = true;
 
+    for (unsigned l4 = 0; l4 < PLAN_LAYER4; l4++)
+        native &= plan->stream[l4].code.native != NULL;
     for (unsigned proto = 0; proto < KFL_PROTO_COUNT; proto++)
         native &= plan->proto[proto].code.native != NULL;
     return native;
@@ -241,8 +245,7 @@ static int make_codes(struct kfl_plan *plan)
 {
     uint32_t n = plan->program.n;
     uint32_t *map = calloc(n, sizeof *map);
-    uint32_t *stream = calloc((size_t)KFL_PROTO_COUNT * KFL_SLOT_MAX, sizeof *stream);
-    int result = map && stream ? 0 : -ENOMEM;
+    int result = map ? 0 : -ENOMEM;
 
     for (unsigned proto = 0; proto < KFL_PROTO_COUNT && !result; proto++) {
         struct leaf_context context = {plan, proto, kfl_proto_info[proto].layer4};
@@ -250,9 +253,6 @@ static int make_codes(struct kfl_plan *plan)
         program_specialise(&plan->program, n, leaf_of_proto, &context, map);
         for (unsigned slot = 0; slot < KFL_SLOT_MAX; slot++)
             plan->proto[proto].root[slot] = map[plan->whole[slot]];
-        program_specialise(&plan->program, n, leaf_of_stream, &context, map);
-        for (unsigned slot = 0; slot < KFL_SLOT_MAX; slot++)
-            stream[proto * KFL_SLOT_MAX + slot] = map[plan->whole[slot]];
         if (plan->program.no_memory)
             result = -ENOMEM;
     }
@@ -260,12 +260,11 @@ static int make_codes(struct kfl_plan *plan)
         plan->proto[proto].apart = is_apart(plan, proto, n, map);
         result = make_proto(plan, proto);
     }
+    for (unsigned l4 = 0; l4 < PLAN_LAYER4 && !result; l4++)
+        result = make_stream(plan, l4, n, map);
     if (!result)
-        result = make_stream(plan, stream);
-    if (!result)
-        result = make_needs(plan);
+        result = plan->program.no_memory ? -ENOMEM : make_needs(plan);
     free(map);
-    free(stream);
     return result;
 }
 
@@ -318,21 +317,26 @@ static int make_proto(struct kfl_plan *plan, enum kfl_proto proto)
 }
 
 /* One root for each slot and set of protocols for which it is the same. */
-static int make_stream(struct kfl_plan *plan, const uint32_t *roots)
+static int make_stream(struct kfl_plan *plan, unsigned l4, uint32_t n_whole, uint32_t *map)
 {
     enum { MAX = KFL_SLOT_MAX * KFL_PROTO_COUNT };
-    uint32_t nodes[MAX], protos[MAX];
+    uint32_t nodes[MAX], protos[MAX], all = kfl_protos_of_l4((enum kfl_l4)(1 << l4));
     uint8_t slots[MAX];
     unsigned n = 0;
 
-    for (unsigned slot = 0; slot < KFL_SLOT_MAX; slot++) {
-        unsigned first = n;
+    for (unsigned proto = 0; proto < KFL_PROTO_COUNT; proto++) {
+        struct leaf_context context = {plan, proto, (uint8_t)(1 << l4)};
 
-        for (unsigned proto = 0; proto < KFL_PROTO_COUNT && plan->slots >> slot & 1; proto++) {
-            uint32_t node = roots[proto * KFL_SLOT_MAX + slot];
-            unsigned i = first;
+        if (!(all >> proto & 1))
+            continue;
+        program_specialise(&plan->program, n_whole, leaf_of_stream, &context, map);
+        for (unsigned slot = 0; slot < KFL_SLOT_MAX; slot++) {
+            uint32_t node = map[plan->whole[slot]];
+            unsigned i = 0;
 
-            while (i < n && nodes[i] != node)
+            if (!(plan->slots >> slot & 1))
+                continue;
+            while (i < n && (slots[i] != slot || nodes[i] != node))
                 i++;
             if (i == n) {
                 nodes[n] = node;
@@ -342,7 +346,11 @@ static int make_stream(struct kfl_plan *plan, const uint32_t *roots)
             protos[i] |= UINT32_C(1) << proto;
         }
     }
-    return code_make(&plan->program, plan->atoms.n_atoms, nodes, slots, protos, n, &plan->stream);
+    for (unsigned i = 0; i < n; i++)
+        if (protos[i] == all)
+            protos[i] = UINT32_MAX;
+    return code_make(&plan->program, plan->atoms.n_atoms, nodes, slots, protos, n,
+                     &plan->stream[l4].code);
 }
 
 /* The jobs that need entries of a protocol to be decided. */
@@ -375,14 +383,15 @@ static int make_needs(struct kfl_plan *plan)
 static int make_native(struct kfl_plan *plan)
 {
     uint32_t n = plan->atoms.n_atoms;
-    int result;
+    int result = 0;
 
     plan->test = calloc(n + 1u, sizeof *plan->test);
     if (!plan->test)
         return -ENOMEM;
     for (uint32_t i = 0; i < n; i++)
         packet_test_make(&plan->atoms, i, &plan->test[i]);
-    result = make_native_code(plan, &plan->stream);
+    for (unsigned l4 = 0; l4 < PLAN_LAYER4 && !result; l4++)
+        result = make_native_code(plan, &plan->stream[l4].code);
     for (unsigned proto = 0; proto < KFL_PROTO_COUNT && !result; proto++) {
         struct plan_proto *of = &plan->proto[proto];
         unsigned same = 0;
@@ -417,22 +426,8 @@ static int make_lists(struct kfl_plan *plan)
 {
     bool ok = true;
 
-    for (uint32_t i = 0; i < plan->atoms.n_subjects; i++) {
-        enum kfl_field field = plan->atoms.subject[i].place[0].field;
-
-        if (plan->atoms.subject[i].place[0].kind == PATH_ROW && facts_of_stream(field) &&
-            subject_used(plan, &plan->stream, i, false))
-            ok &= list_add(plan, &plan->stream_subjects, i);
-    }
-    for (uint32_t i = 0; i < plan->stream_subjects.n; i++) {
-        uint32_t subject = plan->list[plan->stream_subjects.first + i];
-
-        if (subject_used(plan, &plan->stream, subject, true))
-            ok &= list_add(plan, &plan->stream_left, subject);
-    }
-    for (uint32_t i = 0; i < plan->atoms.n_atoms; i++)
-        if (plan->atoms.atom[i].op == ATOM_GENERAL && code_reads(&plan->stream, i))
-            ok &= list_add(plan, &plan->stream_general, i);
+    for (unsigned l4 = 0; l4 < PLAN_LAYER4 && ok; l4++)
+        ok = !make_stream_lists(plan, &plan->stream[l4]);
     for (unsigned field = 1; field < KFL_FIELD_COUNT; field++) {
         for (uint32_t i = 0; i < plan->atoms.n_subjects; i++)
             for (unsigned proto = 0; proto < KFL_PROTO_COUNT; proto++)
@@ -451,6 +446,29 @@ static int make_lists(struct kfl_plan *plan)
     }
     for (unsigned proto = 0; proto < KFL_PROTO_COUNT && ok; proto++)
         ok = !make_proto_lists(plan, proto);
+    return ok ? 0 : -ENOMEM;
+}
+
+static int make_stream_lists(struct kfl_plan *plan, struct plan_stream *of)
+{
+    bool ok = true;
+
+    for (uint32_t i = 0; i < plan->atoms.n_subjects; i++) {
+        enum kfl_field field = plan->atoms.subject[i].place[0].field;
+
+        if (plan->atoms.subject[i].place[0].kind == PATH_ROW && facts_of_stream(field) &&
+            subject_used(plan, &of->code, i, false))
+            ok &= list_add(plan, &of->subjects, i);
+    }
+    for (uint32_t i = 0; i < of->subjects.n; i++) {
+        uint32_t subject = plan->list[of->subjects.first + i];
+
+        if (subject_used(plan, &of->code, subject, true))
+            ok &= list_add(plan, &of->left, subject);
+    }
+    for (uint32_t i = 0; i < plan->atoms.n_atoms; i++)
+        if (plan->atoms.atom[i].op == ATOM_GENERAL && code_reads(&of->code, i))
+            ok &= list_add(plan, &of->general, i);
     return ok ? 0 : -ENOMEM;
 }
 
@@ -541,7 +559,13 @@ static int make_workers(struct kfl_plan *plan, unsigned n_workers)
 {
     bool general = false;
 
-    plan->n_cells = plan->stream.first_cell + plan->stream.n_steps;
+    for (unsigned l4 = 0; l4 < PLAN_LAYER4; l4++) {
+        const struct plan_stream *of = &plan->stream[l4];
+
+        if (of->code.first_cell + of->code.n_steps > plan->n_cells)
+            plan->n_cells = of->code.first_cell + of->code.n_steps;
+        general |= of->general.n > 0;
+    }
     for (unsigned proto = 0; proto < KFL_PROTO_COUNT; proto++) {
         const struct code *code = &plan->proto[proto].code;
 
@@ -561,7 +585,7 @@ static int make_workers(struct kfl_plan *plan, unsigned n_workers)
             return -ENOMEM;
         memset(worker->frame, 0, sizeof *worker->frame);
         memcpy(worker->frame->cell, cell_of_may, sizeof cell_of_may);
-        if (!general && !plan->stream_general.n)
+        if (!general)
             continue;
         worker->arena = kfl_arena_create(ARENA_SIZE);
         if (!worker->arena)

@@ -35,6 +35,13 @@ struct plan_proto {
     bool apart;                   /* some job means something else for it than for L4 entries */
 };
 
+/* What is asked about streams of one layer 4, before there is an entry. */
+struct plan_stream {
+    struct code code;
+    struct subject_list subjects, left, general; /* as in plan_proto */
+};
+enum { PLAN_LAYER4 = 5 }; /* by number of the bit of enum kfl_l4 */
+
 /* What a general atom reads of entries of a protocol. */
 struct general_needs {
     bool entry;    /* something that a stream does not tell */
@@ -58,9 +65,8 @@ struct kfl_plan {
     struct program program;
     struct general_needs (*general)[KFL_PROTO_COUNT]; /* by atom */
     struct plan_proto proto[KFL_PROTO_COUNT];
-    struct code stream;                               /* about streams */
-    struct subject_list stream_subjects, stream_left; /* as in plan_proto */
-    struct packet_test *test;                         /* by atom */
+    struct plan_stream stream[PLAN_LAYER4];
+    struct packet_test *test; /* by atom */
     enum kfl_plan_mode mode;
     struct subject_list stream_general;
     uint8_t *stream_template;                   /* n_atoms */
