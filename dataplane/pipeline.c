@@ -8,7 +8,11 @@
 #include "../kfl-jit/ensure.h"
 #include "pipeline_private.h"
 
-enum { RING_SLOTS = 4096, FRAGMENT_DATAGRAMS = 1024 };
+enum {
+    RING_SLOTS = 4096,
+    RING_SLOTS_MIN = 256, /* a file waits for room for a burst and what fragments held back */
+    FRAGMENT_DATAGRAMS = 1024,
+};
 
 static int create_units(struct pipeline *pipeline);
 static int create_rx(struct pipeline *pipeline);
@@ -29,6 +33,8 @@ int pipeline_create(const struct pipeline_config *config, struct pipeline **ret_
     pipeline->config = *config;
     if (!config->ring_slots)
         pipeline->config.ring_slots = RING_SLOTS;
+    if (pipeline->config.ring_slots < RING_SLOTS_MIN)
+        pipeline->config.ring_slots = RING_SLOTS_MIN;
     pipeline->n_rx = config->n_rx ? config->n_rx : 1;
     err = create_units(pipeline);
     if (!err)

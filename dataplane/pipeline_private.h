@@ -45,9 +45,10 @@ struct worker {
     struct pipeline *pipeline;
     unsigned number;
     struct classifier *classifier;
-    struct counters counters; /* steps, in its own thread */
-    uint64_t now_ns;          /* newest packet, when packets tell the time */
-    _Atomic bool done;        /* finished: everything is settled and handed on */
+    struct counters counters;             /* steps, in its own thread */
+    uint64_t now_ns;                      /* newest packet, when packets tell the time */
+    _Atomic bool done;                    /* finished: everything is settled and handed on */
+    _Alignas(64) _Atomic uint32_t asleep; /* 1: it waits for pipeline_wake() */
 };
 
 struct publication_node {
@@ -85,6 +86,8 @@ unsigned pipeline_worker_step(void *worker);
 unsigned pipeline_combined_step(void *pipeline);
 unsigned pipeline_writer_step(void *pipeline);
 /* pipeline_thread.c */
+/* Packets were pushed for this worker: it gets up if it sleeps. Once per burst. */
+void pipeline_wake(struct worker *worker);
 int pipeline_threads_start(struct pipeline *pipeline);
 void pipeline_threads_join(struct pipeline *pipeline);
 

@@ -188,8 +188,10 @@ static void distribute(struct rx *rx, struct unit *unit, unsigned n)
         }
     }
     for (unsigned i = 0; i < n_classifiers; i++)
-        if (n_pushed[i])
+        if (n_pushed[i]) {
             ring_push(&rx->lanes[i].forward, n_pushed[i]);
+            pipeline_wake(&rx->pipeline->workers[i]);
+        }
 }
 
 /* Packets that classifiers are through with. */

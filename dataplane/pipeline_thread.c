@@ -4,15 +4,20 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
+
+#include <linux/futex.h>
 
 #include "pipeline_private.h"
 
 enum {
-    SPINS = 200,         /* idle turns before sleeping at all */
-    SLEEP_US_MIN = 50,   /* the first sleep; each next one is longer ... */
-    SLEEP_US_MAX = 1000, /* ... up to this: the NIC's queue holds what comes meanwhile */
-    POLL_MS = 10,        /* asleep on descriptors: timers and flushes have to be looked after */
+    SPINS = 200,           /* idle turns before sleeping at all */
+    SLEEP_US_MIN = 50,     /* the first sleep; each next one is longer ... */
+    SLEEP_US_MAX = 1000,   /* ... up to this: the NIC's queue holds what comes meanwhile */
+    POLL_MS = 10,          /* asleep on descriptors: timers and flushes have to be looked after */
+    WRITER_US_MAX = 10000, /* chunks wait so long at most; far less while there are some */
     N_POLL = SOURCE_QUEUE_MAX * 4,
 };
 
@@ -20,6 +25,7 @@ static void *run(void *argument);
 static bool finished(const struct thread *thread);
 static void idle(const struct thread *thread, unsigned n_idle);
 static bool wait_for_packets(const struct rx *rx);
+static void wait_for_wake(struct worker *worker);
 static void spawn(struct pipeline *pipeline, const char *name, unsigned number,
                   unsigned (*step)(void *), void *role);
 
@@ -67,6 +73,14 @@ void pipeline_threads_join(struct pipeline *pipeline)
     free(pipeline->threads);
     pipeline->threads = NULL;
     pipeline->n_threads = 0;
+}
+
+/* The exchange and that of wait_for_wake() come one after the other: either it finds the sleeper,
+ * or the sleeper finds what was pushed. */
+void pipeline_wake(struct worker *worker)
+{
+    if (atomic_exchange_explicit(&worker->asleep, 0, memory_order_acq_rel))
+        syscall(SYS_futex, &worker->asleep, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 static void spawn(struct pipeline *pipeline, const char *name, unsigned number,
@@ -134,14 +148,19 @@ static bool finished(const struct thread *thread)
 
 static void idle(const struct thread *thread, unsigned n_idle)
 {
-    unsigned us = SLEEP_US_MIN * n_idle;
+    bool writer = thread->step == pipeline_writer_step;
+    unsigned us = SLEEP_US_MIN * n_idle, us_max = writer ? WRITER_US_MAX : SLEEP_US_MAX;
     struct timespec time = {0};
 
+    if (thread->step == pipeline_worker_step) {
+        wait_for_wake(thread->role);
+        return;
+    }
     if (thread->step == pipeline_rx_step && wait_for_packets(thread->role))
         return;
     if (thread->step == pipeline_combined_step && wait_for_packets(&thread->pipeline->rx[0]))
         return;
-    time.tv_nsec = (us < SLEEP_US_MAX ? us : SLEEP_US_MAX) * 1000L;
+    time.tv_nsec = (us < us_max ? us : us_max) * 1000L;
     clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
 }
 
@@ -170,4 +189,17 @@ static bool wait_for_packets(const struct rx *rx)
         return false;
     poll(fds, n, POLL_MS);
     return true;
+}
+
+/* Sleeps until packets come, or timers have to be looked after. */
+static void wait_for_wake(struct worker *worker)
+{
+    const struct pipeline *pipeline = worker->pipeline;
+    const struct timespec time = {.tv_nsec = POLL_MS * 1000000L};
+
+    atomic_exchange_explicit(&worker->asleep, 1, memory_order_acq_rel);
+    for (unsigned i = 0; i < pipeline->n_rx; i++)
+        if (ring_fill(&pipeline->rx[i].lanes[worker->number].forward))
+            return;
+    syscall(SYS_futex, &worker->asleep, FUTEX_WAIT_PRIVATE, 1, &time, NULL, 0);
 }

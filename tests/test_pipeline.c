@@ -144,7 +144,7 @@ static void test_same_streams(void)
     static const struct {
         unsigned n_rx, n_classifiers;
         uint32_t ring_slots;
-    } shapes[] = {{0, 1, 0}, {1, 1, 0}, {1, 1, 256}, {1, 2, 0}, {1, 3, 256}, {2, 2, 0}};
+    } shapes[] = {{0, 1, 0}, {1, 1, 0}, {1, 1, 16}, {1, 2, 0}, {1, 3, 256}, {2, 2, 0}};
     uint64_t first[CONNECTIONS], sum[CONNECTIONS];
     unsigned n_recorded = 0;
 
