@@ -4,6 +4,7 @@
  *
  * One thread fills chunks with packets of 1000 bytes as fast as they are given back, one writes.
  * fio: io_uring, direct, 1 MiB blocks, 16 under way. Prints bytes per second and the ratio. */
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -17,14 +18,18 @@
 #include "../dataplane/pcapng_block.h"
 #include "../dataplane/stream.h"
 #include "../writer/chunk_recorder.h"
+#include "../writer/export.h"
+#include "../writer/segment.h"
 #include "../writer/writer.h"
 
-enum { FRAME_SIZE = 1000, STREAMS = 1000, JOBS_MAX = 64 };
+enum { FRAME_SIZE = 1000, STREAM_PACKETS = 20, JOBS_MAX = 64 };
 #define CHUNK_MEMORY (UINT64_C(64) << 20)
 
 static struct recorder *recorder;
 static struct writer *writer;
 static unsigned n_jobs;
+static uint64_t export_cat_ns, export_ns, export_bytes, export_stream_ns;
+static double export_stream_part;
 static _Atomic bool stop_filling, stop_writing;
 
 /* These streams are in no table. */
@@ -47,11 +52,9 @@ static uint64_t now_ns(void)
 static void *fill(void *argument)
 {
     static uint8_t frame[FRAME_SIZE];
-    static struct stream streams[STREAMS];
+    struct stream stream = {0};
     uint64_t now = now_ns(), n = 0;
 
-    for (unsigned i = 0; i < STREAMS; i++)
-        streams[i].number = i;
     while (!atomic_load_explicit(&stop_filling, memory_order_relaxed)) {
         unsigned slot = (unsigned)(n / 64 % n_jobs);
         struct pcapng_packet packet = {
@@ -64,7 +67,8 @@ static void *fill(void *argument)
             continue;
         }
         pcapng_packet_block(at, &packet);
-        recorder->ops->commit(recorder, slot, &streams[n++ % STREAMS], packet.ts_ns, FRAME_SIZE, 0);
+        stream.number = n++ / STREAM_PACKETS;
+        recorder->ops->commit(recorder, slot, &stream, packet.ts_ns, FRAME_SIZE, 0);
     }
     recorder->ops->released(recorder, UINT64_MAX, now);
     return NULL;
@@ -76,6 +80,52 @@ static void *write_out(void *argument)
         if (!writer_step(writer, now_ns()))
             writer_wait(writer, 200000);
     return NULL;
+}
+
+/* Time order by export against cat, file to file, both from the page cache. */
+static void measure_export(const char *folder)
+{
+    struct export_config config = {0};
+    struct segment_info *segments;
+    char path[512], command[1200], error[EXPORT_ERROR_SIZE] = "";
+    static char paths[256][512];
+    static const char *list[256];
+    struct export_result result = {0};
+    uint64_t begin, bytes, stream = 7;
+    unsigned n;
+
+    snprintf(path, sizeof(path), "%s/bench0", folder);
+    if (segment_list(path, "bench0", &segments, &n, &bytes))
+        return;
+    for (unsigned i = 0; i < n && i < 256; i++) {
+        segment_path(path, "bench0", &segments[i].name, SEGMENT_PCAPNG, paths[i], sizeof(paths[i]));
+        list[i] = paths[i];
+    }
+    free(segments);
+    snprintf(command, sizeof(command), "cat %s/*.pcapng > %s/bench.cat", path, folder);
+    for (unsigned i = 0; i < 2; i++) { /* the first fills the page cache */
+        begin = now_ns();
+        if (system(command))
+            return;
+        export_cat_ns = now_ns() - begin;
+    }
+    snprintf(command, sizeof(command), "%s/bench.export", folder);
+    config = (struct export_config){.segments = list, .n_segments = n};
+    config.output = open(command, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    begin = now_ns();
+    if (export_run(&config, &result, error))
+        fprintf(stderr, "%s\n", error);
+    export_ns = now_ns() - begin;
+    export_bytes = bytes;
+    close(config.output);
+    config.output = open("/dev/null", O_WRONLY);
+    config.wanted = export_wants_stream;
+    config.wanted_context = &stream;
+    begin = now_ns();
+    export_run(&config, &result, error);
+    export_stream_ns = now_ns() - begin;
+    export_stream_part = (double)result.read_bytes / (double)bytes;
+    close(config.output);
 }
 
 /* -> bytes per second on disk, the last sync included. */
@@ -134,6 +184,8 @@ static double run(const char *folder, unsigned jobs, unsigned seconds)
     pthread_join(step, NULL);
     writer_free(writer);
     chunk_recorder_free(recorder);
+    if (jobs == 1)
+        measure_export(folder);
     snprintf(path, sizeof(path), "rm -rf %s/bench*", folder);
     if (system(path))
         fprintf(stderr, "%s: left there\n", folder);
@@ -173,6 +225,12 @@ int main(int argc, char **argv)
     printf("fio      %8.0f MB/s\n", base / 1e6);
     printf("1 job    %8.0f MB/s  ratio %.2f\n", one / 1e6, base > 0 ? one / base : 0);
     printf("%u jobs  %8.0f MB/s  ratio %.2f\n", JOBS_MAX, many / 1e6, base > 0 ? many / base : 0);
+    printf("cat      %8.0f MB/s  (%.1f GB, file to file)\n",
+           (double)export_bytes * 1e3 / (double)export_cat_ns, (double)export_bytes / 1e9);
+    printf("export   %8.0f MB/s  ratio %.2f\n", (double)export_bytes * 1e3 / (double)export_ns,
+           (double)export_cat_ns / (double)export_ns);
+    printf("1 stream %8.0f ms    of %.0f %% of the bytes\n", (double)export_stream_ns / 1e6,
+           export_stream_part * 100);
     printf("memory   %8ld MB at most\n", usage.ru_maxrss / 1024);
     return 0;
 }
