@@ -82,7 +82,7 @@ static void *write_out(void *argument)
     return NULL;
 }
 
-/* Time order by export against cat, file to file, both from the page cache. */
+/* Time order by export against cat, through a pipe, both from the page cache. */
 static void measure_export(const char *folder)
 {
     struct export_config config = {0};
@@ -92,6 +92,7 @@ static void measure_export(const char *folder)
     static const char *list[256];
     struct export_result result = {0};
     uint64_t begin, bytes, stream = 7;
+    FILE *reader;
     unsigned n;
 
     snprintf(path, sizeof(path), "%s/bench0", folder);
@@ -102,22 +103,24 @@ static void measure_export(const char *folder)
         list[i] = paths[i];
     }
     free(segments);
-    snprintf(command, sizeof(command), "cat %s/*.pcapng > %s/bench.cat", path, folder);
+    snprintf(command, sizeof(command), "cat %s/*.pcapng | cat >/dev/null", path);
     for (unsigned i = 0; i < 2; i++) { /* the first fills the page cache */
         begin = now_ns();
         if (system(command))
             return;
         export_cat_ns = now_ns() - begin;
     }
-    snprintf(command, sizeof(command), "%s/bench.export", folder);
     config = (struct export_config){.segments = list, .n_segments = n};
-    config.output = open(command, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    reader = popen("cat >/dev/null", "w");
+    if (!reader)
+        return;
+    config.output = fileno(reader);
     begin = now_ns();
     if (export_run(&config, &result, error))
         fprintf(stderr, "%s\n", error);
     export_ns = now_ns() - begin;
     export_bytes = bytes;
-    close(config.output);
+    pclose(reader);
     config.output = open("/dev/null", O_WRONLY);
     config.wanted = export_wants_stream;
     config.wanted_context = &stream;
@@ -225,7 +228,7 @@ int main(int argc, char **argv)
     printf("fio      %8.0f MB/s\n", base / 1e6);
     printf("1 job    %8.0f MB/s  ratio %.2f\n", one / 1e6, base > 0 ? one / base : 0);
     printf("%u jobs  %8.0f MB/s  ratio %.2f\n", JOBS_MAX, many / 1e6, base > 0 ? many / base : 0);
-    printf("cat      %8.0f MB/s  (%.1f GB, file to file)\n",
+    printf("cat      %8.0f MB/s  (%.1f GB, through a pipe)\n",
            (double)export_bytes * 1e3 / (double)export_cat_ns, (double)export_bytes / 1e9);
     printf("export   %8.0f MB/s  ratio %.2f\n", (double)export_bytes * 1e3 / (double)export_ns,
            (double)export_cat_ns / (double)export_ns);
