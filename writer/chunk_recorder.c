@@ -9,6 +9,7 @@
 #include "../kfl-jit/ensure.h"
 #include "cutoff.h"
 #include "entry_summary.h"
+#include "packet_edit.h"
 
 enum {
     NAME_SIZE_MAX = 255,
@@ -94,8 +95,6 @@ static void pending_comment(struct pending *pending, const struct chunk_slot *jo
                             const char *summary);
 static struct pending *pending_of(struct lane *lane, uint64_t stream);
 static void pending_forget(struct lane *lane, struct pending *pending);
-static uint32_t block_cut(uint8_t *block, uint32_t size, uint32_t snaplen);
-static uint32_t block_comment(uint8_t *block, uint32_t size, const char *text, uint32_t text_size);
 static void count(_Atomic uint64_t *counter, uint64_t n);
 
 static uint8_t *op_reserve(struct recorder *recorder, unsigned slot, uint32_t size, uint64_t now_ns)
@@ -138,14 +137,14 @@ static void op_commit(struct recorder *recorder, unsigned slot, const struct str
         *so_far += origlen;
     }
     if (job->snaplen)
-        size = block_cut(block, size, job->snaplen);
+        size = packet_edit_cut(block, size, job->snaplen);
     row = lane_stream(r, lane, stream);
     pending = lane->n_pending ? pending_of(lane, stream->number) : NULL;
     if (pending) {
         row->head_missing += pending->head_missing;
         pending->head_missing = 0;
         if (pending->ts_ns == ts_ns) {
-            size = block_comment(block, size, pending->comment, pending->comment_size);
+            size = packet_edit_comment(block, size, pending->comment, pending->comment_size);
             pending_forget(lane, pending);
         }
     }
@@ -597,40 +596,6 @@ static void pending_forget(struct lane *lane, struct pending *pending)
 {
     pending->comment_size = 0;
     lane->n_pending--;
-}
-
-/* Keeps the first snaplen bytes of the packet; what follows it in the block moves up. */
-static uint32_t block_cut(uint8_t *block, uint32_t size, uint32_t snaplen)
-{
-    uint32_t caplen, old, now;
-
-    memcpy(&caplen, block + 20, sizeof(caplen));
-    if (caplen <= snaplen)
-        return size;
-    old = PCAPNG_PACKET_HEADER + pcapng_padded(caplen);
-    now = PCAPNG_PACKET_HEADER + pcapng_padded(snaplen);
-    memset(block + PCAPNG_PACKET_HEADER + snaplen, 0, pcapng_padded(snaplen) - snaplen);
-    memmove(block + now, block + old, size - old);
-    size -= old - now;
-    pcapng_put32(block + 20, snaplen);
-    pcapng_put32(block + 4, size);
-    pcapng_put32(block + size - 4, size);
-    return size;
-}
-
-/* Puts a comment before the end of the block's options. There is room: PACKET_SLACK. */
-static uint32_t block_comment(uint8_t *block, uint32_t size, const char *text, uint32_t text_size)
-{
-    uint8_t *at = block + size - 8;
-
-    size += 4 + pcapng_padded(text_size);
-    at = pcapng_put32(at, PCAPNG_OPTION_COMMENT | text_size << 16);
-    memcpy(at, text, text_size);
-    memset(at + text_size, 0, pcapng_padded(text_size) - text_size);
-    at = pcapng_put32(at + pcapng_padded(text_size), PCAPNG_OPTION_END);
-    pcapng_put32(at, size);
-    pcapng_put32(block + 4, size);
-    return size;
 }
 
 static void count(_Atomic uint64_t *counter, uint64_t n)

@@ -103,6 +103,19 @@ void job_close(struct job *job);
 /* Is everything written and closed? (detaching) */
 bool job_is_idle(const struct job *job);
 
+/* ---- what its parts share ---- */
+/* The job can no longer be written. What is under way ends by itself; the rest is dropped. */
+void job_fail(struct job *job, int error, const char *what);
+void job_drop(struct job *job, struct chunk *chunk); /* counted */
+/* ret_path: WRITER_PATH_MAX bytes. */
+void job_path(const struct job *job, const struct segment_name *name, enum segment_file file,
+              char *ret_path);
+
+static inline struct chunk_pool *job_pool(const struct job *job)
+{
+    return writer_pool(job->writer);
+}
+
 /* ---- what it needs of the writer ---- */
 const struct writer_config *writer_settings(const struct writer *writer);
 struct keylog *writer_keylog(const struct writer *writer); /* null: none is configured */
