@@ -127,6 +127,34 @@ static void an_export_of_a_stream_reads_little(void)
     lab_end(&lab);
 }
 
+static bool delete_all(void *context, uint64_t done, uint64_t total)
+{
+    struct lab *lab = context;
+
+    return lab_run("rm -rf %s; echo 1", lab_path(lab, "gone")) == 1;
+}
+
+static void what_is_deleted_meanwhile_is_exported_all_the_same(void)
+{
+    struct lab lab;
+    struct export *export;
+    uint64_t all;
+    char error[EXPORT_ERROR_SIZE] = "";
+
+    record(&lab, "gone");
+    export = export_of(&lab, "gone", NULL, 0);
+    all = export->result.packets;
+    export->config.progress = delete_all;
+    export->config.progress_context = &lab;
+    export->config.output = open(export->to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    CU_ASSERT_EQUAL(export_run(&export->config, &export->result, error), 0);
+    close(export->config.output);
+    CU_ASSERT(access(lab_path(&lab, "gone"), F_OK));
+    CU_ASSERT_EQUAL(export->result.packets, all);
+    CU_ASSERT_EQUAL(lab_packets(export->to), (long)all);
+    lab_end(&lab);
+}
+
 static int count_chunk(void *context, const struct index_chunk *chunk)
 {
     uint64_t *sums = context;
@@ -172,6 +200,8 @@ int main(int argc, char **argv)
     static const struct tap_test tests[] = {
         {"an export is in time order", an_export_is_in_time_order},
         {"an export of a stream reads little", an_export_of_a_stream_reads_little},
+        {"what is deleted meanwhile is exported all the same",
+         what_is_deleted_meanwhile_is_exported_all_the_same},
         {"an index is the same made again", an_index_is_the_same_made_again},
         {0},
     };

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "../dataplane/interface.h"
@@ -15,6 +16,7 @@
 
 enum {
     SECRETS_MAX = 64 << 20,
+    OTHER_FILES = 64,
     OUT_SIZE = 1 << 20,
     NAMES_SEEN = 1 << 16,
     PROGRESS_BYTES = 8 << 20,
@@ -45,10 +47,7 @@ struct export_run {
     unsigned n_interfaces;
     uint8_t *secrets; /* blocks of TLS keys, one behind the other */
     uint64_t secrets_size;
-    struct {
-        int fd;
-        unsigned segment;
-    } files[FILES_MAX];
+    int *files; /* by segment, all open: what is deleted meanwhile is exported all the same */
     struct pcapng_reader head_reader; /* of the segment being walked */
     unsigned walking;
     uint64_t *names_seen;
@@ -58,6 +57,7 @@ struct export_run {
 };
 
 static int fail(struct export_run *run, int error, unsigned segment, const char *what);
+static bool open_files(struct export_run *run);
 static int collect(struct export_run *run);
 static int collect_chunk(void *context, const struct index_chunk *chunk);
 static int collect_interfaces(struct export_run *run, const struct index_chunk *chunk);
@@ -95,8 +95,6 @@ int export_run(const struct export_config *config, struct export_result *ret_res
         return -ENOMEM;
     run->config = config;
     run->error_text = reterr_text;
-    for (unsigned i = 0; i < FILES_MAX; i++)
-        run->files[i].fd = -1;
     run->maps = calloc(config->n_segments + 1, sizeof(*run->maps));
     run->names_seen = calloc(NAMES_SEEN, sizeof(*run->names_seen));
     run->rows = aligned_alloc(64, INDEX_DIRECTORY_MAX);
@@ -105,7 +103,7 @@ int export_run(const struct export_config *config, struct export_result *ret_res
         error = -E2BIG;
         snprintf(reterr_text, EXPORT_ERROR_SIZE, "%u segments are too many at once",
                  config->n_segments);
-    } else if (run->maps && run->names_seen && run->rows && run->out) {
+    } else if (open_files(run) && run->maps && run->names_seen && run->rows && run->out) {
         error = collect(run);
     } else {
         snprintf(reterr_text, EXPORT_ERROR_SIZE, "out of memory");
@@ -121,9 +119,10 @@ int export_run(const struct export_config *config, struct export_result *ret_res
     *ret_result = run->result;
     for (size_t i = 0; i < run->n_parts; i++)
         export_part_drop(&run->parts[i]);
-    for (unsigned i = 0; i < FILES_MAX; i++)
-        if (run->files[i].fd >= 0)
-            close(run->files[i].fd);
+    for (unsigned i = 0; run->files && i < config->n_segments; i++)
+        if (run->files[i] >= 0)
+            close(run->files[i]);
+    free(run->files);
     for (unsigned i = 0; run->maps && i < config->n_segments; i++)
         free(run->maps[i].number);
     for (unsigned i = 0; i < run->n_interfaces; i++)
@@ -151,6 +150,24 @@ static int fail(struct export_run *run, int error, unsigned segment, const char 
     return error;
 }
 
+/* A segment that is gone already has been deleted by its quota since it was listed. */
+static bool open_files(struct export_run *run)
+{
+    unsigned n = run->config->n_segments;
+    struct rlimit limit;
+
+    if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < n + OTHER_FILES) {
+        limit.rlim_cur = limit.rlim_max < n + OTHER_FILES ? limit.rlim_max : n + OTHER_FILES;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    run->files = calloc(n + 1, sizeof(*run->files));
+    for (unsigned i = 0; run->files && i < n; i++) {
+        run->files[i] = open(run->config->segments[i], O_RDONLY | O_CLOEXEC);
+        run->result.n_gone += run->files[i] < 0 && errno == ENOENT;
+    }
+    return run->files != NULL;
+}
+
 /* ---- which chunks, which interfaces ---- */
 static int collect(struct export_run *run)
 {
@@ -160,11 +177,17 @@ static int collect(struct export_run *run)
         struct index_walk walk;
 
         run->walking = i;
+        if (access(run->config->segments[i], F_OK))
+            continue;
         error = pcapng_read_open(&run->head_reader, run->config->segments[i]);
         if (!error) {
             error = index_walk(run->config->segments[i], true, collect_chunk, run, &walk);
             run->result.n_damaged += !error && walk.damaged;
             pcapng_read_close(&run->head_reader);
+        }
+        if (error == -ENOENT) { /* deleted since it was opened, before it was looked at */
+            run->result.n_gone++;
+            error = 0;
         }
         if (error)
             return fail(run, error, i, "cannot be read");
@@ -348,33 +371,19 @@ static struct export_part *last_needed(struct export_run *run, const struct expo
     return last;
 }
 
-static int segment_file(struct export_run *run, unsigned segment)
-{
-    unsigned at = segment % FILES_MAX;
-
-    if (run->files[at].fd >= 0 && run->files[at].segment == segment)
-        return run->files[at].fd;
-    if (run->files[at].fd >= 0)
-        close(run->files[at].fd);
-    run->files[at].fd = open(run->config->segments[segment], O_RDONLY | O_CLOEXEC);
-    run->files[at].segment = segment;
-    return run->files[at].fd < 0 ? -errno : run->files[at].fd;
-}
-
 static int load(struct export_run *run, struct export_part *part)
 {
     const struct export_config *config = run->config;
     uint64_t limit = config->memory ? config->memory : MEMORY_DEFAULT;
     struct export_part *last;
     struct index_chunk chunk;
-    int file = segment_file(run, part->segment), error = file < 0 ? file : 0;
+    int error;
 
     while (run->memory + part->size > limit && (last = last_needed(run, part))) {
         run->memory -= export_part_memory(last);
         export_part_drop(last);
     }
-    if (!error)
-        error = export_part_load(part, file, config, run->rows, &chunk);
+    error = export_part_load(part, run->files[part->segment], config, run->rows, &chunk);
     if (error)
         return fail(run, error, part->segment, "a chunk cannot be read");
     run->memory += export_part_memory(part);

@@ -6,8 +6,9 @@
  *         where a stream's past was flushed: all that reach over the same moment are loaded at
  *         once, up to `memory` bytes; beyond that the one needed last is dropped and read again.
  *
- * Only chunks with something wanted are read. Packets of equal time keep the order of the files.
- * Segments that are being written can be exported: as far as they are on disk.
+ * All segments are opened first: what a quota or a limit deletes meanwhile is exported all the
+ * same. Only chunks with something wanted are read. Packets of equal time keep the order of the
+ * files. Segments that are being written can be exported: as far as they are on disk.
  *
  * Thread: any; one call is one export. */
 #ifndef WRITER_EXPORT_H
@@ -36,6 +37,7 @@ struct export_result {
     uint64_t packets;
     uint64_t bytes;      /* written */
     uint64_t read_bytes; /* of chunks */
+    unsigned n_gone;     /* segments that were deleted before they could be opened */
     unsigned n_damaged;  /* segments that end in something broken: exported up to there */
 };
 
