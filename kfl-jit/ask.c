@@ -16,8 +16,8 @@ struct found {
 struct visit {
     const struct atoms *atoms;
     const struct subject *subject;
-    uint8_t *cell; /* second round: elements are put here; null in the first */
-    uint32_t n;    /* values so far */
+    const struct cells *cells; /* second round: elements are put here; null in the first */
+    uint32_t n;                /* values so far */
     struct found first;
     enum kfl_field member; /* row of the last step, when it is of an array's objects */
 };
@@ -29,12 +29,13 @@ static struct kfl_verdict entry_one_way(const struct kfl_plan *plan, struct plan
 static void turn(struct kfl_stream *turned, const struct kfl_stream *stream);
 static void fill_fact(const struct kfl_plan *plan, struct plan_worker *worker,
                       const struct facts *facts, const struct subject *subject);
-static void fill_tape(const struct kfl_plan *plan, uint8_t *cell, enum kfl_proto proto,
+static void fill_tape(const struct kfl_plan *plan, const struct cells *cells, enum kfl_proto proto,
                       const void *facts, uint32_t size, unsigned depth);
 static void fill_node(const struct atoms *atoms, const struct subject *subject,
-                      const struct path_place *place, const struct fact *node, uint8_t *cell);
+                      const struct path_place *place, const struct fact *node,
+                      const struct cells *cells);
 static void fill_found(const struct atoms *atoms, const struct subject *subject,
-                       const struct found *found, uint8_t *cell);
+                       const struct found *found, const struct cells *cells);
 static void fill_general(const struct kfl_plan *plan, struct plan_worker *worker,
                          const struct kfl_entry *entry, const struct subject_list *list,
                          bool of_stream);
@@ -45,6 +46,11 @@ static struct kfl_value value_of(const struct fact *node);
 static inline uint8_t *cells_of_atoms(const struct plan_worker *worker)
 {
     return worker->frame->cell + CODE_CELL_ATOMS;
+}
+
+static inline struct cells cells_of(const struct plan_worker *worker)
+{
+    return (struct cells){cells_of_atoms(worker), worker->scratch};
 }
 
 /* Does this code test packet facts itself? */
@@ -168,16 +174,17 @@ static struct kfl_verdict entry_one_way(const struct kfl_plan *plan, struct plan
                                : entry->response    ? SIDE_OBJECT
                                                     : SIDE_NULL;
     struct facts facts = {.stream = entry->stream, .entry = entry, .proto = entry->proto};
-    uint8_t *cell = cells_of_atoms(worker);
+    const struct cells cells = cells_of(worker);
     uint32_t n = plan->atoms.n_atoms;
 
-    memcpy(cell, of->template + (size_t)(request * SIDE_STATES + response) * n, n);
+    memcpy(cells.cell, of->template + (size_t)(request * SIDE_STATES + response) * n, n);
     for (uint32_t i = 0; i < subjects->n; i++)
         fill_fact(plan, worker, &facts, &plan->atoms.subject[plan->list[subjects->first + i]]);
     if (request == SIDE_OBJECT)
-        fill_tape(plan, cell, entry->proto, entry->request->facts, entry->request->facts_size, 0);
+        fill_tape(plan, &cells, entry->proto, entry->request->facts, entry->request->facts_size, 0);
     if (response == SIDE_OBJECT)
-        fill_tape(plan, cell, entry->proto, entry->response->facts, entry->response->facts_size, 0);
+        fill_tape(plan, &cells, entry->proto, entry->response->facts, entry->response->facts_size,
+                  0);
     if (of->general.n)
         fill_general(plan, worker, entry, &of->general, false);
     return run(plan, worker, &of->code, entry->stream, UINT32_MAX);
@@ -200,34 +207,34 @@ static void fill_fact(const struct kfl_plan *plan, struct plan_worker *worker,
     const struct path_place *place = &subject->place[facts->proto];
     const struct atoms *atoms = &plan->atoms;
     struct facts_value *value = &worker->value;
-    uint8_t *cell = cells_of_atoms(worker);
+    const struct cells cells = cells_of(worker);
 
     facts_get(facts, place->field, value);
     switch (value->kind) {
     case FACTS_UNKNOWN:
-        subject_unknown(atoms, subject, false, cell);
+        subject_unknown(atoms, subject, false, &cells);
         break;
     case FACTS_MISSING:
-        subject_unknown(atoms, subject, true, cell);
+        subject_unknown(atoms, subject, true, &cells);
         break;
     case FACTS_ABSENT:
-        subject_absent(atoms, subject, cell);
+        subject_absent(atoms, subject, &cells);
         break;
     case FACTS_VALUE:
-        subject_value(atoms, subject, &value->value, cell);
+        subject_value(atoms, subject, &value->value, &cells);
         break;
     case FACTS_AT_LEAST:
-        subject_at_least(atoms, subject, value->value.integer, cell);
+        subject_at_least(atoms, subject, value->value.integer, &cells);
         break;
     case FACTS_ARRAY:
     case FACTS_GROWING:
-        subject_array(atoms, subject, !value->n, value->kind == FACTS_GROWING, cell);
+        subject_array(atoms, subject, !value->n, value->kind == FACTS_GROWING, &cells);
         for (uint32_t i = 0; i < value->n; i++) {
             struct kfl_value element = {.type = KFL_STRING,
                                         .text = value->element[i],
                                         .size = (uint32_t)strlen(value->element[i])};
 
-            subject_element(atoms, subject, &element, cell);
+            subject_element(atoms, subject, &element, &cells);
         }
         break;
     }
@@ -269,7 +276,7 @@ static void fill_general(const struct kfl_plan *plan, struct plan_worker *worker
 }
 
 /* Nodes of a half, and of the objects in it. */
-static void fill_tape(const struct kfl_plan *plan, uint8_t *cell, enum kfl_proto proto,
+static void fill_tape(const struct kfl_plan *plan, const struct cells *cells, enum kfl_proto proto,
                       const void *facts, uint32_t size, unsigned depth)
 {
     FACT_EACH(node, facts, size)
@@ -280,7 +287,7 @@ static void fill_tape(const struct kfl_plan *plan, uint8_t *cell, enum kfl_proto
             const struct subject *subject = &plan->atoms.subject[plan->list[list->first + i]];
 
             if (subject->place[proto].field == node->field)
-                fill_node(&plan->atoms, subject, &subject->place[proto], node, cell);
+                fill_node(&plan->atoms, subject, &subject->place[proto], node, cells);
         }
         if (node->type != FACT_OBJECT || depth == FACT_DEPTH_MAX)
             continue;
@@ -291,15 +298,16 @@ static void fill_tape(const struct kfl_plan *plan, uint8_t *cell, enum kfl_proto
                                   NULL};
 
             if (subject->place[proto].rest == subject->path.n)
-                fill_found(&plan->atoms, subject, &found, cell);
+                fill_found(&plan->atoms, subject, &found, cells);
         }
-        fill_tape(plan, cell, proto, fact_value_of(node), node->value_size, depth + 1);
+        fill_tape(plan, cells, proto, fact_value_of(node), node->value_size, depth + 1);
     }
 }
 
 /* What the rest of a subject's path leads to, below a node of its row. */
 static void fill_node(const struct atoms *atoms, const struct subject *subject,
-                      const struct path_place *place, const struct fact *node, uint8_t *cell)
+                      const struct path_place *place, const struct fact *node,
+                      const struct cells *cells)
 {
     const struct ast_step *rest = subject->path.step + place->rest;
     uint32_t n_rest = subject->path.n - place->rest;
@@ -308,47 +316,47 @@ static void fill_node(const struct atoms *atoms, const struct subject *subject,
     if (!n_rest) {
         struct found found = {value_of(node), node};
 
-        fill_found(atoms, subject, &found, cell);
+        fill_found(atoms, subject, &found, cells);
         return;
     }
     visit_node(&visit, node, rest, n_rest);
     if (!visit.n) {
-        subject_absent(atoms, subject, cell);
+        subject_absent(atoms, subject, cells);
     } else if (visit.n == 1) {
-        fill_found(atoms, subject, &visit.first, cell);
+        fill_found(atoms, subject, &visit.first, cells);
     } else {
-        subject_array(atoms, subject, false, false, cell);
-        visit.cell = cell;
+        subject_array(atoms, subject, false, false, cells);
+        visit.cells = cells;
         visit_node(&visit, node, rest, n_rest);
     }
 }
 
 /* One value; of an array its elements. */
 static void fill_found(const struct atoms *atoms, const struct subject *subject,
-                       const struct found *found, uint8_t *cell)
+                       const struct found *found, const struct cells *cells)
 {
     const struct fact *node = found->node;
 
     if (found->value.type != KFL_ARRAY) {
-        subject_value(atoms, subject, &found->value, cell);
+        subject_value(atoms, subject, &found->value, cells);
         return;
     }
-    subject_array(atoms, subject, !node || !node->value_size, false, cell);
+    subject_array(atoms, subject, !node || !node->value_size, false, cells);
     if (!node)
         return;
     FACT_EACH(element, fact_value_of(node), node->value_size)
     {
         struct kfl_value value = value_of(element);
 
-        subject_element(atoms, subject, &value, cell);
+        subject_element(atoms, subject, &value, cells);
     }
 }
 
 /* A value that the path leads to. */
 static void visit_found(struct visit *visit, struct found found)
 {
-    if (visit->cell)
-        subject_element(visit->atoms, visit->subject, &found.value, visit->cell);
+    if (visit->cells)
+        subject_element(visit->atoms, visit->subject, &found.value, visit->cells);
     else if (!visit->n++)
         visit->first = found;
 }

@@ -1,6 +1,6 @@
 #include "atom.h"
 
-#include <math.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,8 +20,10 @@ void atoms_init(struct atoms *atoms)
 
 void atoms_done(struct atoms *atoms)
 {
-    for (uint32_t i = 0; i < atoms->n_subjects; i++)
+    for (uint32_t i = 0; i < atoms->n_subjects; i++) {
         free(atoms->subject[i].atom);
+        patterns_free(atoms->subject[i].patterns);
+    }
     for (uint32_t i = 0; i < atoms->n_texts; i++)
         free(atoms->text[i]);
     free(atoms->text);
@@ -106,6 +108,38 @@ uint32_t atoms_general(struct atoms *atoms, const struct kfl_statement *statemen
                                                 .tree = tree,
                                                 .statement = statement};
     return atoms->n_atoms++;
+}
+
+int atoms_make_patterns(struct atoms *atoms)
+{
+    int result = 0;
+
+    for (uint32_t i = 0; i < atoms->n_subjects && !result; i++) {
+        struct subject *subject = &atoms->subject[i];
+        struct patterns_row *row = calloc(subject->n + 1u, sizeof *row);
+        uint32_t n = 0, regexes = 0;
+
+        if (!row)
+            return -ENOMEM;
+        for (uint32_t k = 0; k < subject->n; k++) {
+            const struct atom *atom = &atoms->atom[subject->atom[k]];
+
+            if (atom->op != ATOM_REGEX && atom->op != ATOM_CONTAINS)
+                continue;
+            regexes += atom->op == ATOM_REGEX;
+            row[n++] = (struct patterns_row){.text = atom->text.text,
+                                             .size = atom->text.size,
+                                             .literal = atom->op == ATOM_CONTAINS,
+                                             .id = subject->atom[k]};
+        }
+        /* One or two literals are found faster without. */
+        if (regexes || n > 2)
+            result = patterns_create(row, n, &subject->patterns);
+        for (uint32_t k = 0; k < n && subject->patterns; k++)
+            atoms->atom[row[k].id].scanned = row[k].taken;
+        free(row);
+    }
+    return result;
 }
 
 bool atom_holds(const struct atom *atom, const struct kfl_value *value)
@@ -194,62 +228,78 @@ static inline bool holds_for_int(const struct atom *atom, const struct kfl_value
     }
 }
 
-void subject_absent(const struct atoms *atoms, const struct subject *subject, uint8_t *cell)
+void subject_absent(const struct atoms *atoms, const struct subject *subject,
+                    const struct cells *cells)
 {
     for (uint32_t i = 0; i < subject->n; i++)
-        cell[subject->atom[i]] = cell_of_may[atoms->atom[subject->atom[i]].absent];
+        cells->cell[subject->atom[i]] = cell_of_may[atoms->atom[subject->atom[i]].absent];
 }
 
 void subject_unknown(const struct atoms *atoms, const struct subject *subject, bool may_miss,
-                     uint8_t *cell)
+                     const struct cells *cells)
 {
     for (uint32_t i = 0; i < subject->n; i++)
-        cell[subject->atom[i]] =
+        cells->cell[subject->atom[i]] =
             cell_of_may[atom_unknown(&atoms->atom[subject->atom[i]], may_miss)];
 }
 
 void subject_value(const struct atoms *atoms, const struct subject *subject,
-                   const struct kfl_value *value, uint8_t *cell)
+                   const struct kfl_value *value, const struct cells *cells)
 {
+    bool scanned = false;
+
     for (uint32_t i = 0; i < subject->n; i++) {
         const struct atom *atom = &atoms->atom[subject->atom[i]];
-        bool holds = value->type == KFL_STRING ? holds_for_text(atom, value)
-                     : value->type == KFL_INT  ? holds_for_int(atom, value)
-                                               : atom_holds(atom, value);
+        bool holds = false;
 
-        cell[subject->atom[i]] = holds ? CELL_TRUE : CELL_FALSE;
+        if (!atom->scanned)
+            holds = value->type == KFL_STRING ? holds_for_text(atom, value)
+                    : value->type == KFL_INT  ? holds_for_int(atom, value)
+                                              : atom_holds(atom, value);
+        cells->cell[subject->atom[i]] = holds ? CELL_TRUE : CELL_FALSE;
+    }
+    if (!subject->patterns)
+        return;
+    if (cells->scratch && value->type == KFL_STRING)
+        scanned = patterns_scan(subject->patterns, cells->scratch, value->text, value->size,
+                                cells->cell, CELL_TRUE);
+    for (uint32_t i = 0; i < subject->n && !scanned; i++) {
+        const struct atom *atom = &atoms->atom[subject->atom[i]];
+
+        if (atom->scanned && atom_holds(atom, value))
+            cells->cell[subject->atom[i]] = CELL_TRUE;
     }
 }
 
 void subject_at_least(const struct atoms *atoms, const struct subject *subject, int64_t value,
-                      uint8_t *cell)
+                      const struct cells *cells)
 {
     for (uint32_t i = 0; i < subject->n; i++)
-        cell[subject->atom[i]] = at_least(&atoms->atom[subject->atom[i]], value);
+        cells->cell[subject->atom[i]] = at_least(&atoms->atom[subject->atom[i]], value);
 }
 
 void subject_array(const struct atoms *atoms, const struct subject *subject, bool empty,
-                   bool growing, uint8_t *cell)
+                   bool growing, const struct cells *cells)
 {
     for (uint32_t i = 0; i < subject->n; i++) {
         const struct atom *atom = &atoms->atom[subject->atom[i]];
 
         if (atom->op <= ATOM_NEGATIVE && !empty)
-            cell[subject->atom[i]] = CELL_TRUE;
+            cells->cell[subject->atom[i]] = CELL_TRUE;
         else
-            cell[subject->atom[i]] = growing ? CELL_BOTH : CELL_FALSE;
+            cells->cell[subject->atom[i]] = growing ? CELL_BOTH : CELL_FALSE;
     }
 }
 
 void subject_element(const struct atoms *atoms, const struct subject *subject,
-                     const struct kfl_value *value, uint8_t *cell)
+                     const struct kfl_value *value, const struct cells *cells)
 {
     for (uint32_t i = 0; i < subject->n; i++) {
         const struct atom *atom = &atoms->atom[subject->atom[i]];
 
-        if (atom->op > ATOM_NEGATIVE && cell[subject->atom[i]] != CELL_TRUE &&
+        if (atom->op > ATOM_NEGATIVE && cells->cell[subject->atom[i]] != CELL_TRUE &&
             atom_holds(atom, value))
-            cell[subject->atom[i]] = CELL_TRUE;
+            cells->cell[subject->atom[i]] = CELL_TRUE;
     }
 }
 

@@ -15,6 +15,7 @@
 #define KFL_ATOM_H
 
 #include "path.h"
+#include "patterns.h"
 #include "program.h"
 #include "value.h"
 
@@ -42,6 +43,7 @@ struct atom {
     uint32_t subject;         /* SUBJECT_NONE of a general atom */
     uint8_t op;               /* enum atom_op */
     uint8_t absent;           /* outcome where the path has no value, a set of one */
+    bool scanned;             /* one of the subject\'s patterns */
     bool numeric;             /* the constant of == is a number */
     struct kfl_number number; /* num(constant) */
     struct kfl_slice text;    /* text(constant), or the pattern */
@@ -55,6 +57,7 @@ struct subject {
     struct ast_path path;
     struct path_place place[KFL_PROTO_COUNT];
     uint32_t *atom, n, capacity; /* its atoms */
+    struct patterns *patterns;   /* of its atoms that are scanned for; null: none */
 };
 
 struct atoms {
@@ -77,7 +80,16 @@ uint32_t atoms_atom(struct atoms *atoms, uint32_t subject, enum atom_op op,
 uint32_t atoms_general(struct atoms *atoms, const struct kfl_statement *statement,
                        const struct ast *tree);
 
+/* When all are made: patterns on one subject are put together. -> 0 or -ENOMEM */
+int atoms_make_patterns(struct atoms *atoms);
+
 /* ---- asking ---- */
+/* What is filled: cells by number of atom. Without a scratch patterns are tried one by one. */
+struct cells {
+    uint8_t *cell;
+    struct patterns_scratch *scratch;
+};
+
 /* Does it hold for this single value (not an array)? Not for general atoms. */
 bool atom_holds(const struct atom *atom, const struct kfl_value *value);
 /* Outcomes where nothing is known but whether the path may be missing. */
@@ -86,20 +98,21 @@ static inline uint8_t atom_unknown(const struct atom *atom, bool may_miss)
     return may_miss ? MAY_BOTH | atom->absent : MAY_BOTH;
 }
 
-/* Fill the cells of all atoms of a subject (indexed by number of atom). */
-void subject_absent(const struct atoms *atoms, const struct subject *subject, uint8_t *cell);
+/* Fill the cells of all atoms of a subject. */
+void subject_absent(const struct atoms *atoms, const struct subject *subject,
+                    const struct cells *cells);
 void subject_unknown(const struct atoms *atoms, const struct subject *subject, bool may_miss,
-                     uint8_t *cell);
+                     const struct cells *cells);
 void subject_value(const struct atoms *atoms, const struct subject *subject,
-                   const struct kfl_value *value, uint8_t *cell);
+                   const struct kfl_value *value, const struct cells *cells);
 /* A value that is an int and can only grow. */
 void subject_at_least(const struct atoms *atoms, const struct subject *subject, int64_t value,
-                      uint8_t *cell);
+                      const struct cells *cells);
 /* An array, or several values: begin, then each element. With `growing`, elements may be added to
  * it, so only what holds already is settled. */
 void subject_array(const struct atoms *atoms, const struct subject *subject, bool empty,
-                   bool growing, uint8_t *cell);
+                   bool growing, const struct cells *cells);
 void subject_element(const struct atoms *atoms, const struct subject *subject,
-                     const struct kfl_value *value, uint8_t *cell);
+                     const struct kfl_value *value, const struct cells *cells);
 
 #endif

@@ -71,6 +71,7 @@ void kfl_plan_free(struct kfl_plan *plan)
         return;
     for (unsigned i = 0; i < plan->n_workers; i++) {
         free(plan->worker[i].frame);
+        patterns_scratch_free(plan->worker[i].scratch);
         kfl_arena_free(plan->worker[i].arena);
     }
     free(plan->worker);
@@ -159,6 +160,8 @@ static int lower_jobs(struct kfl_plan *plan, const struct kfl_plan_job *jobs, un
         plan->whole[slot] = lower_statement(&plan->atoms, &plan->program, jobs[i].statement);
     }
     if (plan->atoms.no_memory || plan->program.no_memory)
+        return -ENOMEM;
+    if (atoms_make_patterns(&plan->atoms))
         return -ENOMEM;
     plan->general = calloc(plan->atoms.n_atoms + 1u, sizeof *plan->general);
     for (uint32_t i = 0; i < plan->atoms.n_atoms && plan->general; i++)
@@ -524,6 +527,7 @@ static void fill_template(const struct kfl_plan *plan, enum kfl_proto proto,
                           enum side_state request, enum side_state response, uint8_t *cell)
 {
     const struct atoms *atoms = &plan->atoms;
+    const struct cells cells = {.cell = cell};
     uint8_t layer4 = kfl_proto_info[proto].layer4;
 
     for (uint32_t i = 0; i < atoms->n_atoms; i++)
@@ -547,11 +551,11 @@ static void fill_template(const struct kfl_plan *plan, enum kfl_proto proto,
                                 : kfl_field_info[place->field].type);
         if (place->field != KFL_FIELD_REQUEST && place->field != KFL_FIELD_RESPONSE &&
             (state == SIDE_NULL || place->rest < subject->path.n || place->parent))
-            subject_absent(atoms, subject, cell);
+            subject_absent(atoms, subject, &cells);
         else if (value.type == KFL_ARRAY)
-            subject_array(atoms, subject, true, false, cell);
+            subject_array(atoms, subject, true, false, &cells);
         else
-            subject_value(atoms, subject, &value, cell);
+            subject_value(atoms, subject, &value, &cells);
     }
 }
 
@@ -585,6 +589,10 @@ static int make_workers(struct kfl_plan *plan, unsigned n_workers)
             return -ENOMEM;
         memset(worker->frame, 0, sizeof *worker->frame);
         memcpy(worker->frame->cell, cell_of_may, sizeof cell_of_may);
+        for (uint32_t k = 0; k < plan->atoms.n_subjects; k++)
+            if (plan->atoms.subject[k].patterns &&
+                patterns_scratch_add(plan->atoms.subject[k].patterns, &worker->scratch))
+                return -ENOMEM;
         if (!general)
             continue;
         worker->arena = kfl_arena_create(ARENA_SIZE);

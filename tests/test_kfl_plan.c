@@ -1,5 +1,7 @@
 /* Statements by stage: what a plan knows of a stream and its entries, and when. */
+#include "../kfl-jit/patterns.h"
 #include "../kfl-jit/plan.h"
+#include "../kfl-jit/regex.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -478,6 +480,67 @@ static void jobs_that_need_entries_are_told(void)
         kfl_statement_free(statement[i]);
 }
 
+static void patterns_mean_the_same_as_one_by_one(void)
+{
+    static const char *const patterns[] = {
+        "a$",     "^a",          "^$",      "a|b$",  "(?i)AbC", "(?s)a.b",       "a.b",
+        "[$]a",   "[^a]",        "\\$",     "a\\.b", "[]a]",    "[[:digit:]]+$", "\\bab\\b",
+        "\\x61b", "(a|b)*c",     "a{2,3}",  "a{,2}", "x*",      "[a\\]]$",       "\\d+\\z",
+        "\\Aab",  "(?:a)(?i:B)", "[^\\n]b", "\\sb",  "\\Qa.b",  "(?m)^b$",       "(?P<n>a)b",
+    };
+    static const char *const texts[] = {"a",
+                                        "a\n",
+                                        "ab",
+                                        "ABC",
+                                        "a\nb",
+                                        "a.b",
+                                        "$a",
+                                        "",
+                                        "b",
+                                        "12",
+                                        "x ab y",
+                                        "a]",
+                                        "aaab",
+                                        "acb",
+                                        "\x0b"
+                                        "b",
+                                        "a{,2}",
+                                        "\xc3\xa4"
+                                        "b",
+                                        "B\n",
+                                        "cab c"};
+    unsigned taken = 0;
+
+    for (unsigned i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        struct patterns_row row = {.text = patterns[i], .size = strlen(patterns[i])};
+        struct patterns_scratch *scratch = NULL;
+        struct patterns *all;
+        char error[256];
+        struct kfl_regex *one =
+            kfl_regex_create(patterns[i], strlen(patterns[i]), error, sizeof error);
+
+        CU_ASSERT_PTR_NOT_NULL_FATAL(one);
+        CU_ASSERT_EQUAL_FATAL(patterns_create(&row, 1, &all), 0);
+        CU_ASSERT_EQUAL(row.taken, all != NULL);
+        taken += row.taken;
+        if (all)
+            CU_ASSERT_EQUAL_FATAL(patterns_scratch_add(all, &scratch), 0);
+        for (unsigned k = 0; k < sizeof texts / sizeof *texts && all; k++) {
+            uint8_t found = 0;
+
+            if (!patterns_scan(all, scratch, texts[k], strlen(texts[k]), &found, 1))
+                continue;
+            CU_ASSERT_EQUAL(found, kfl_regex_find(one, texts[k], strlen(texts[k])));
+            if (found != kfl_regex_find(one, texts[k], strlen(texts[k])))
+                tap_note("%s in %s: %u", patterns[i], texts[k], found);
+        }
+        patterns_scratch_free(scratch);
+        patterns_free(all);
+        kfl_regex_free(one);
+    }
+    CU_ASSERT(taken > 20);
+}
+
 int main(int argc, char **argv)
 {
     static const struct tap_test tests[] = {
@@ -487,6 +550,7 @@ int main(int argc, char **argv)
         {"while the client is unknown, both ways must agree",
          while_the_client_is_unknown_both_ways_must_agree},
         {"demand is what is read", demand_is_what_is_read},
+        {"patterns mean the same as one by one", patterns_mean_the_same_as_one_by_one},
         {"jobs that need entries are told", jobs_that_need_entries_are_told},
         {0},
     };
