@@ -27,13 +27,20 @@ int schedule_parse_start(const char *text, uint64_t now_ns, uint64_t *ret_start_
     char space;
     int used = 0;
     uint64_t at_ns;
+    int err;
 
     if (!*text) {
         *ret_start_ns = now_ns;
         return 0;
     }
-    if (!units_parse_time(text, ret_start_ns))
+    err = units_parse_time(text, ret_start_ns);
+    if (!err)
         return 0;
+    if (err == -ERANGE) {
+        snprintf(reterr_text, SCHEDULE_ERROR_SIZE, "start %.80s: must lie between 1970 and 2554",
+                 text);
+        return -EINVAL;
+    }
     if (sscanf(text, "%2u:%2u%cUTC%n", &hour, &minute, &space, &used) != 3 || space != ' ' ||
         !used || text[used] || text[0] < '0' || text[0] > '9' || hour > 23 || minute > 59) {
         snprintf(reterr_text, SCHEDULE_ERROR_SIZE,

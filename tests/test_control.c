@@ -218,6 +218,7 @@ static void garbage_is_answered_and_closed(void)
 
 static void random_bytes_do_no_harm(void)
 {
+    static const char letters[] = "{}[]\":,\n\\u0truefalsn19.eE- x\xc3\xa4\xff";
     struct server server;
     uint64_t random = 88172645463325252ull;
 
@@ -230,7 +231,7 @@ static void random_bytes_do_no_harm(void)
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
-            bytes[k] = (uint8_t) "{}[]\":,\n\\u0truefalsn19.eE- x\xc3\xa4\xff"[random % 36];
+            bytes[k] = (uint8_t)letters[random % (sizeof(letters) - 1)];
         }
         send(fd, bytes, random % sizeof(bytes), MSG_NOSIGNAL);
         close(fd);
