@@ -414,7 +414,7 @@ static void on_failed(void *context, struct job *job, const char *reason)
     struct daemon *daemon = context;
 
     log_error("job %s has failed: %s", job->spec.name, reason);
-    job_fail(daemon->jobs, job, daemon->clock, reason);
+    job_failed(daemon->jobs, job, daemon->clock, reason);
 }
 
 static void on_quota(void *context, struct job *job)

@@ -230,7 +230,7 @@ void job_delete(struct jobs *jobs, struct job *job, bool keep_recording,
     settle(jobs, job);
 }
 
-void job_fail(struct jobs *jobs, struct job *job, struct schedule_clock clock, const char *reason)
+void job_failed(struct jobs *jobs, struct job *job, struct schedule_clock clock, const char *reason)
 {
     schedule_stop(&job->clock, clock);
     if (!job->ending)

@@ -117,7 +117,8 @@ void job_stop(struct jobs *jobs, struct job *job, struct schedule_clock clock);
 void job_delete(struct jobs *jobs, struct job *job, bool keep_recording,
                 struct schedule_clock clock);
 /* It can go no further: I/O error. */
-void job_fail(struct jobs *jobs, struct job *job, struct schedule_clock clock, const char *reason);
+void job_failed(struct jobs *jobs, struct job *job, struct schedule_clock clock,
+                const char *reason);
 void job_quota(struct jobs *jobs, struct job *job, struct schedule_clock clock);
 /* Called by whoever implements job_ops.end, when all is on disk. */
 void job_ended(struct jobs *jobs, struct job *job, uint64_t now_ns);

@@ -239,7 +239,7 @@ static void stop_fail_and_quota_end_for_good(void)
 
     begin_world(&world);
     job_stop(world.jobs, add(&world, "stopped", "http", ""), world.clock);
-    job_fail(world.jobs, add(&world, "failed", "http", ""), world.clock, "disk: No space left");
+    job_failed(world.jobs, add(&world, "failed", "http", ""), world.clock, "disk: No space left");
     job_quota(world.jobs, add(&world, "quota", "http", ""), world.clock);
     job_stop(world.jobs, add(&world, "never", "http", "23:00 UTC"), world.clock);
     CU_ASSERT_EQUAL(world.n_ending, 3);
