@@ -104,6 +104,9 @@ void jobs_load(struct jobs *jobs, struct schedule_clock clock, void (*complain)(
 
 /* [A-Za-z0-9][A-Za-z0-9._-]{0,63}. -> 0 or -EINVAL with the message. */
 int job_check_name(const char *name, char reterr_text[static JOB_ERROR_SIZE]);
+/* The statement for a run that begins at now_ns. -> 0 or -EINVAL with the message, caret below. */
+int job_compile(const char *kfl, uint64_t now_ns, struct kfl_statement **ret_statement,
+                char reterr_text[static JOB_ERROR_SIZE]);
 /* Could this be a job? Name, statement (with a caret below), schedule. */
 int job_check(const struct conf_job *spec, uint64_t now_ns,
               char reterr_text[static JOB_ERROR_SIZE]);
