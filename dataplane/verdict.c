@@ -161,7 +161,7 @@ static void settle(struct classifier *classifier, struct stream *stream)
 static uint64_t need(struct classifier *classifier, struct stream *stream,
                      const struct kfl_stream *view)
 {
-    uint64_t slots = stream->matched & classifier->config.recorder->wants_entries;
+    uint64_t slots = (stream->matched | stream->open) & classifier->config.recorder->wants_entries;
 
     if (stream->open)
         slots |= kfl_plan_needs_entries(classifier->plan->plan, view, stream->open);

@@ -15,6 +15,7 @@ static void write_value(struct writer *writer, const struct kfl_value *value);
 static void write_float(struct writer *writer, double number);
 static void write_string(struct writer *writer, const char *text, size_t size);
 static size_t plain_size(const char *text, size_t size);
+static unsigned line_end(const char *text, size_t size, uint32_t *ret_character);
 static void write_escape(struct writer *writer, uint32_t unit);
 static void put(struct writer *writer, const char *text, size_t size);
 
@@ -92,6 +93,7 @@ static void write_string(struct writer *writer, const char *text, size_t size)
     put(writer, "\"", 1);
     while (size > 0) {
         size_t n = plain_size(text, size);
+        uint32_t character;
         uint8_t c;
 
         put(writer, text, n);
@@ -107,6 +109,9 @@ static void write_string(struct writer *writer, const char *text, size_t size)
             put(writer, escape, 2);
         } else if (c < 0x20) {
             write_escape(writer, c);
+        } else if (line_end(text, size, &character) > 0) {
+            write_escape(writer, character);
+            n = line_end(text, size, &character);
         } else if (size >= 3 && c == 0xed && ((uint8_t)text[1] & 0xe0) == 0xa0) {
             /* a lone surrogate, from an escape in JSON */
             write_escape(writer, 0xd000 | ((uint32_t)text[1] & 0x3f) << 6 | (text[2] & 0x3f));
@@ -124,6 +129,7 @@ static void write_string(struct writer *writer, const char *text, size_t size)
 static size_t plain_size(const char *text, size_t size)
 {
     size_t at = 0;
+    uint32_t character;
 
     while (at < size) {
         uint8_t c = (uint8_t)text[at];
@@ -132,11 +138,24 @@ static size_t plain_size(const char *text, size_t size)
         if (c < 0x20 || c == '"' || c == '\\')
             break;
         length = utf8_length(text + at, size - at);
-        if (length == 0)
+        if (length == 0 || line_end(text + at, size - at, &character) > 0)
             break;
         at += length;
     }
     return at;
+}
+
+/* U+0085, U+2028, U+2029: some readers take them for the end of a line. -> bytes, or 0. */
+static unsigned line_end(const char *text, size_t size, uint32_t *ret_character)
+{
+    if (size >= 2 && memcmp(text, "\xc2\x85", 2) == 0) {
+        *ret_character = 0x85;
+        return 2;
+    }
+    if (size < 3 || (memcmp(text, "\xe2\x80\xa8", 3) != 0 && memcmp(text, "\xe2\x80\xa9", 3) != 0))
+        return 0;
+    *ret_character = 0x2000 | ((uint32_t)text[2] & 0x3f);
+    return 3;
 }
 
 static void write_escape(struct writer *writer, uint32_t unit)

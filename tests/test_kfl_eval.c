@@ -142,6 +142,8 @@ static void json_is_read_and_printed(void)
         {"\"\\u00e9\\ud83d\\ude00\\/\\n\\u0001\"", "\"\xc3\xa9\xf0\x9f\x98\x80/\\n\\u0001\""},
         {"\"\\ud800x\"", "\"\\ud800x\""},
         {"\"\\ud800\\ud83d\\ude00\"", "\"\\ud800\xf0\x9f\x98\x80\""},
+        {"\"\xc2\x85\xe2\x80\xa8\xe2\x80\xa9\xe2\x80\xaa\"",
+         "\"\\u0085\\u2028\\u2029\xe2\x80\xaa\""},
         {"null", "null"},
         {"", NULL},
         {"01", NULL},
