@@ -284,6 +284,12 @@ void jobs_save(struct jobs *jobs, uint64_t now_ns)
     for (unsigned i = 0; i < jobs->n; i++) {
         struct job *job = jobs->job[i];
 
+        if (job->ending) {
+            job_ended(jobs, job, now_ns); /* all of it is on disk by now */
+            if (i < jobs->n && jobs->job[i] != job)
+                i--; /* it was to be deleted */
+            continue;
+        }
         if (job->recording && job->slot >= 0)
             save_counts(jobs, job, now_ns);
         job_store_write_state(jobs->store, job);

@@ -133,7 +133,8 @@ void jobs_step(struct jobs *jobs, struct schedule_clock clock);
  */
 unsigned jobs_declare(struct jobs *jobs, const struct conf_job *specs, unsigned n,
                       struct schedule_clock clock, void (*complain)(const char *text));
-/* The process ends: counts are saved, runs stay open for the next start. */
+/* The process ends, nothing is on its way any more: counts are saved, runs under way stay open for
+ * the next start, those that were being ended have ended. */
 void jobs_save(struct jobs *jobs, uint64_t now_ns);
 
 struct job *job_find(const struct jobs *jobs, const char *name);

@@ -293,6 +293,26 @@ static void delete_takes_the_recording_or_leaves_it(void)
     end_world(&world);
 }
 
+static void what_was_being_ended_has_ended_when_the_process_ends(void)
+{
+    struct world world;
+    struct doc *doc;
+
+    begin_world(&world);
+    add(&world, "goes", "http", "");
+    add(&world, "stops", "http", "");
+    job_stop(world.jobs, job_find(world.jobs, "stops"), world.clock);
+    job_delete(world.jobs, job_find(world.jobs, "goes"), false, world.clock);
+    restart(&world, NS_PER_MIN);
+    CU_ASSERT_EQUAL(jobs_n(world.jobs), 1);
+    expect(&world, "stops", "stopped", 0);
+    doc = recording_doc(world.store, "stops");
+    CU_ASSERT_STRING_EQUAL(doc_text(doc, "state", ""), "stopped");
+    CU_ASSERT(doc_time(doc_at(doc_get(doc, "runs"), 0), "end", 0) > 0);
+    doc_free(doc);
+    end_world(&world);
+}
+
 static void bad_jobs_are_refused(void)
 {
     static const struct {
@@ -438,6 +458,8 @@ int main(int argc, char **argv)
         {"stop, failure and quota end for good", stop_fail_and_quota_end_for_good},
         {"a job that cannot begin has failed", a_job_that_cannot_begin_has_failed},
         {"delete takes the recording or leaves it", delete_takes_the_recording_or_leaves_it},
+        {"what was being ended has ended when the process ends",
+         what_was_being_ended_has_ended_when_the_process_ends},
         {"bad jobs are refused", bad_jobs_are_refused},
         {"the table is bounded, the expired make room",
          the_table_is_bounded_and_the_expired_make_room},
