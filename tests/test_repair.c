@@ -1,9 +1,11 @@
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../writer/export.h"
 #include "../writer/index.h"
 #include "../writer/repair.h"
 #include "../writer/segment.h"
@@ -188,12 +190,67 @@ static void verify_finds_what_is_damaged(void)
     lab_end(&lab);
 }
 
+static void flip(const char *path, unsigned n)
+{
+    FILE *file = fopen(path, "r+");
+    struct stat stat_;
+
+    if (!file)
+        return;
+    fstat(fileno(file), &stat_);
+    for (unsigned i = 0; i < n && stat_.st_size; i++) {
+        fseek(file, rand() % stat_.st_size, SEEK_SET);
+        fputc(rand(), file);
+    }
+    fclose(file);
+}
+
+/* Nothing that a disk hands back may do more than be refused. */
+static void garbage_is_survived(void)
+{
+    struct lab lab;
+    char path[WRITER_PATH_MAX], index[WRITER_PATH_MAX], folder[WRITER_PATH_MAX];
+    const char *list[] = {path};
+    struct export_config config = {.segments = list, .n_segments = 1};
+    unsigned refused = 0;
+
+    record(&lab);
+    snprintf(path, sizeof(path), "%s", lab_segment(&lab, "cut", 0));
+    snprintf(folder, sizeof(folder), "%s", lab_path(&lab, "cut"));
+    index_path(path, index, sizeof(index));
+    lab_run("cp %s %s/segment; cp %s %s/index", path, lab.folder, index, lab.folder);
+    config.output = open("/dev/null", O_WRONLY);
+    srand(23);
+    for (unsigned i = 0; i < 150; i++) {
+        char error[EXPORT_ERROR_SIZE];
+        struct export_result result;
+        struct verify verify;
+        struct repair repair;
+
+        lab_run("cp %s/segment %s; cp %s/index %s", lab.folder, path, lab.folder, index);
+        flip(i % 3 ? path : index, 1 + i % 50);
+        if (i % 3 == 2)
+            flip(index, 3);
+        verify_folder(folder, "cut", false, NULL, NULL, NULL, &verify);
+        refused += verify.n_problems > 0;
+        export_run(&config, &result, error);
+        repair_folder(folder, "cut", NULL, NULL, &repair);
+        unlink(index);
+        verify_folder(folder, "cut", false, NULL, NULL, NULL, &verify);
+        export_run(&config, &result, error);
+    }
+    close(config.output);
+    CU_ASSERT(refused > 20);
+    lab_end(&lab);
+}
+
 int main(int argc, char **argv)
 {
     static const struct tap_test tests[] = {
         {"a file cut anywhere is made whole", a_file_cut_anywhere_is_made_whole},
         {"bytes that are no blocks are cut off", bytes_that_are_no_blocks_are_cut_off},
         {"an entry list ends with a whole line", an_entry_list_ends_with_a_whole_line},
+        {"garbage is survived", garbage_is_survived},
         {"verify finds what is damaged", verify_finds_what_is_damaged},
         {0},
     };
