@@ -39,9 +39,45 @@ static void fill_found(const struct atoms *atoms, const struct subject *subject,
 static void fill_general(const struct kfl_plan *plan, struct plan_worker *worker,
                          const struct kfl_entry *entry, const struct subject_list *list,
                          bool of_stream);
+static inline void visit_member(struct visit *visit, const struct fact *map,
+                                const struct ast_step *step);
 static void visit_node(struct visit *visit, const struct fact *node, const struct ast_step *step,
                        uint32_t n_steps);
-static struct kfl_value value_of(const struct fact *node);
+
+static inline struct kfl_value value_of(const struct fact *node)
+{
+    struct kfl_value value = {.type = KFL_NULL};
+
+    switch ((enum fact_type)node->type) {
+    case FACT_NULL:
+        break;
+    case FACT_BOOL:
+        value.type = KFL_BOOL;
+        value.boolean = node->bool_value;
+        break;
+    case FACT_INT:
+        value.type = KFL_INT;
+        value.integer = fact_int_of(node);
+        break;
+    case FACT_FLOAT:
+        value.type = KFL_FLOAT;
+        value.number = fact_float_of(node);
+        break;
+    case FACT_STRING:
+        value.type = KFL_STRING;
+        value.text = fact_value_of(node);
+        value.size = node->value_size;
+        break;
+    case FACT_ARRAY:
+        value.type = KFL_ARRAY;
+        break;
+    case FACT_OBJECT:
+    case FACT_MAP:
+        value.type = KFL_OBJECT;
+        break;
+    }
+    return value;
+}
 
 static inline uint8_t *cells_of_atoms(const struct plan_worker *worker)
 {
@@ -319,7 +355,10 @@ static void fill_node(const struct atoms *atoms, const struct subject *subject,
         fill_found(atoms, subject, &found, cells);
         return;
     }
-    visit_node(&visit, node, rest, n_rest);
+    if (n_rest == 1 && rest->type == AST_KEY && node->type == FACT_MAP)
+        visit_member(&visit, node, rest);
+    else
+        visit_node(&visit, node, rest, n_rest);
     if (!visit.n) {
         subject_absent(atoms, subject, cells);
     } else if (visit.n == 1) {
@@ -361,6 +400,21 @@ static void visit_found(struct visit *visit, struct found found)
         visit->first = found;
 }
 
+/* A member of a map by its key: what most selectors with a rest are. */
+static inline void visit_member(struct visit *visit, const struct fact *map,
+                                const struct ast_step *step)
+{
+    FACT_EACH(child, fact_value_of(map), map->value_size)
+    {
+        if (child->key_size == step->size && !child->field &&
+            !memcmp(fact_key_of(child), step->name, step->size)) {
+            visit->first = (struct found){value_of(child), child};
+            visit->n = 1;
+            return;
+        }
+    }
+}
+
 /* Follows the steps; the depth is that of the path's rest, at most PATH_REST_MAX. */
 static void visit_node(struct visit *visit, const struct fact *node, const struct ast_step *step,
                        uint32_t n_steps)
@@ -399,39 +453,4 @@ static void visit_node(struct visit *visit, const struct fact *node, const struc
     /* A member of an array's object that is not written is empty. */
     if (!met && step->type == AST_KEY && n_steps == 1 && visit->member)
         visit_found(visit, (struct found){facts_empty(kfl_field_info[visit->member].type), NULL});
-}
-
-static struct kfl_value value_of(const struct fact *node)
-{
-    struct kfl_value value = {.type = KFL_NULL};
-
-    switch ((enum fact_type)node->type) {
-    case FACT_NULL:
-        break;
-    case FACT_BOOL:
-        value.type = KFL_BOOL;
-        value.boolean = node->bool_value;
-        break;
-    case FACT_INT:
-        value.type = KFL_INT;
-        value.integer = fact_int_of(node);
-        break;
-    case FACT_FLOAT:
-        value.type = KFL_FLOAT;
-        value.number = fact_float_of(node);
-        break;
-    case FACT_STRING:
-        value.type = KFL_STRING;
-        value.text = fact_value_of(node);
-        value.size = node->value_size;
-        break;
-    case FACT_ARRAY:
-        value.type = KFL_ARRAY;
-        break;
-    case FACT_OBJECT:
-    case FACT_MAP:
-        value.type = KFL_OBJECT;
-        break;
-    }
-    return value;
 }

@@ -1,8 +1,9 @@
 /* plan_internal.h - what a plan is made of. Only for the plan's own files:
  *
- *     plan.c     creation: lowering, specialising for each protocol, demand
- *     ask.c      asking: filling atoms from facts, running code
- *     explain.c  the plan as text
+ *     plan.c       creation: lowering, what is filled from where, workers
+ *     plan_code.c  specialising for each protocol and layer 4, native code
+ *     ask.c        asking: filling atoms from facts, running code
+ *     explain.c    the plan as text
  */
 #ifndef KFL_PLAN_INTERNAL_H
 #define KFL_PLAN_INTERNAL_H
@@ -80,5 +81,13 @@ struct kfl_plan {
     struct plan_worker *worker;
     uint32_t n_cells;
 };
+
+/* Makes all codes, from plan->whole. -> 0 or -ENOMEM */
+int plan_make_code(struct kfl_plan *plan);
+
+/* What is known of an atom in every entry of a protocol over one or more of its transports: a set
+ * of outcomes. */
+uint8_t plan_leaf_of(const struct kfl_plan *plan, uint32_t number, enum kfl_proto proto,
+                     uint8_t layer4);
 
 #endif
