@@ -11,7 +11,9 @@ static void explain_node(FILE *out, const struct kfl_plan *plan, uint32_t number
 static void explain_atoms(FILE *out, const struct kfl_plan *plan);
 static void explain_atom(FILE *out, const struct kfl_plan *plan, const struct atom *atom);
 static void explain_path(FILE *out, const struct ast_path *path);
+static const char *explain_way(const struct kfl_plan *plan, uint32_t number);
 static void explain_demand(FILE *out, const struct kfl_plan *plan);
+static void explain_code(FILE *out, const struct kfl_plan *plan);
 static unsigned node_stage(const struct kfl_plan *plan, uint32_t number, enum kfl_proto proto);
 static unsigned atom_stage(const struct kfl_plan *plan, uint32_t number, enum kfl_proto proto);
 
@@ -30,6 +32,7 @@ char *kfl_plan_explain(const struct kfl_plan *plan)
             explain_job(out, plan, slot);
     explain_atoms(out, plan);
     explain_demand(out, plan);
+    explain_code(out, plan);
     if (fclose(out)) {
         free(text);
         return NULL;
@@ -152,11 +155,23 @@ static void explain_atoms(FILE *out, const struct kfl_plan *plan)
 
             stage = of > stage ? of : stage;
         }
-        fprintf(out, "  %c  %s", stage_letter[stage],
-                atom->op == ATOM_GENERAL ? "by the tree: " : "");
+        fprintf(out, "  %c  %-9s", stage_letter[stage], explain_way(plan, i));
         explain_atom(out, plan, atom);
         fprintf(out, "\n");
     }
+}
+
+/* How an atom is tested. */
+static const char *explain_way(const struct kfl_plan *plan, uint32_t number)
+{
+    const struct atom *atom = &plan->atoms.atom[number];
+
+    return atom->op == ATOM_GENERAL       ? "tree"
+           : plan->test[number].kind      ? "native"
+           : atom->scanned                ? "scan"
+           : atom->op == ATOM_REGEX       ? "regex"
+           : atom->op >= ATOM_STARTS_WITH ? "text"
+                                          : "value";
 }
 
 static void explain_atom(FILE *out, const struct kfl_plan *plan, const struct atom *atom)
@@ -240,6 +255,23 @@ static void explain_demand(FILE *out, const struct kfl_plan *plan)
                 fprintf(out, "[%.*s]", (int)demand->keys[i].size, demand->keys[i].key);
     }
     fprintf(out, "%s\n", *comma || demand->all ? "" : "nothing");
+}
+
+/* Bytes of machine code, or why there is none. */
+static void explain_code(FILE *out, const struct kfl_plan *plan)
+{
+    size_t size = 0;
+    bool native = kfl_plan_is_native(plan);
+
+    for (unsigned l4 = 0; l4 < PLAN_LAYER4; l4++)
+        if (plan->stream[l4].code.program)
+            size += jit_native_size(plan->stream[l4].code.program);
+    for (unsigned proto = 0; proto < KFL_PROTO_COUNT; proto++)
+        if (plan->proto[proto].owns_code && plan->proto[proto].code.program)
+            size += jit_native_size(plan->proto[proto].code.program);
+    fprintf(out, "code: %zu bytes%s\n", size,
+            native ? ""
+                   : "; a part is too large for native code, or this machine has none: slower");
 }
 
 /* When a node is known at the latest, in entries of this protocol. */
