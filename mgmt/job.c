@@ -391,7 +391,7 @@ static int insert(struct jobs *jobs, struct job *job, char *reterr_text)
         more[i] = more[i - 1];
     more[i] = job;
     jobs->n++;
-    if (job->clock.next || job->clock.begun)
+    if (recording_exists(jobs->store, job->spec.name))
         job->recording = recording_open(jobs->store, job);
     return 0;
 }

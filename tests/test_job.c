@@ -299,13 +299,14 @@ static void what_was_being_ended_has_ended_when_the_process_ends(void)
     struct doc *doc;
 
     begin_world(&world);
+    world.counts.value[JOB_COUNT_streams] = 2;
     add(&world, "goes", "http", "");
     add(&world, "stops", "http", "");
     job_stop(world.jobs, job_find(world.jobs, "stops"), world.clock);
     job_delete(world.jobs, job_find(world.jobs, "goes"), false, world.clock);
     restart(&world, NS_PER_MIN);
     CU_ASSERT_EQUAL(jobs_n(world.jobs), 1);
-    expect(&world, "stops", "stopped", 0);
+    expect(&world, "stops", "stopped", 2);
     doc = recording_doc(world.store, "stops");
     CU_ASSERT_STRING_EQUAL(doc_text(doc, "state", ""), "stopped");
     CU_ASSERT(doc_time(doc_at(doc_get(doc, "runs"), 0), "end", 0) > 0);
