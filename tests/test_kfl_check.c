@@ -84,8 +84,8 @@ static void what_is_meant_passes(void)
 {
     static const char *const texts[] = {
         "",
-        "(response.status == 500) and (request.headers[\"User-Agent\"] == \"kube-probe/1.27+\") "
-        "and (src.name == \"node-exporter\")",
+        ("(response.status == 500) and (request.headers[\"User-Agent\"] == \"kube-probe/1.27+\") "
+         "and (src.name == \"node-exporter\")"),
         "http and response.status >= 500",
         "dns and request.questions[0].name.endsWith(\".local\")",
         "dst.port == 443 or dst.port > 1023",
