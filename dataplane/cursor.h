@@ -17,7 +17,8 @@ struct cursor {
 
 static inline struct cursor cursor_of(const void *data, size_t size)
 {
-    return (struct cursor){.at = data, .end = (const uint8_t *)data + size};
+    /* Nothing may lie at null: C allows no arithmetic there, not even + 0. */
+    return (struct cursor){.at = data, .end = size ? (const uint8_t *)data + size : data};
 }
 
 static inline size_t cursor_left(const struct cursor *c)

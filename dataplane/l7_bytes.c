@@ -308,7 +308,9 @@ static void replay(struct l7 *l7)
         side = &kept[i];
         mark = &side->mark[at[i]++];
         end = at[i] < side->n_marks ? side->mark[at[i]].offset : side->size;
-        l7_feed(l7, i, side->buffer + mark->offset, end - mark->offset, mark->ts_ns, mark->order);
+        if (end > mark->offset)
+            l7_feed(l7, i, side->buffer + mark->offset, end - mark->offset, mark->ts_ns,
+                    mark->order);
     }
     pool_give(l7->context->pool, kept[0].buffer);
     pool_give(l7->context->pool, kept[1].buffer);

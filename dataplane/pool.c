@@ -6,6 +6,21 @@
 
 #include "../kfl-jit/ensure.h"
 
+/* With AddressSanitizer an object that was given back must not be touched. */
+#if defined(__SANITIZE_ADDRESS__)
+#define POOL_POISON 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define POOL_POISON 1
+#endif
+#endif
+#ifdef POOL_POISON
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(at, size)   ((void)(at), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
+#endif
+
 enum { CLASS_MIN_SHIFT = 6, N_CLASSES = 14, BLOCK_SLABS_MIN = 16, GROW_SLABS = 64 };
 
 struct object {
@@ -69,6 +84,7 @@ void pool_free(struct pool *pool)
         return;
     for (struct block *block = pool->blocks, *next; block; block = next) {
         next = block->next;
+        ASAN_UNPOISON_MEMORY_REGION(block->map, block->map_size);
         munmap(block->map, block->map_size);
         free(block);
     }
@@ -91,10 +107,11 @@ void *pool_take(struct pool *pool, size_t size)
             return NULL;
     }
     object = slab->free;
-    if (object)
-        slab->free = object->next;
-    else
+    if (!object)
         object = (void *)((uint8_t *)slab + POOL_HEADER_SIZE + slab->n_fresh++ * class_size(class));
+    ASAN_UNPOISON_MEMORY_REGION(object, class_size(class));
+    if (slab->free)
+        slab->free = object->next;
     if (++slab->n_used == slab->n_objects)
         list_remove(&pool->room[class], slab);
     pool->used += class_size(class);
@@ -111,6 +128,7 @@ void pool_give(struct pool *pool, void *memory)
     ensure(slab->n_used);
     object->next = slab->free;
     slab->free = object;
+    ASAN_POISON_MEMORY_REGION(object, class_size(slab->class));
     pool->used -= class_size(slab->class);
     if (slab->n_used-- == slab->n_objects)
         list_add(&pool->room[slab->class], slab);
