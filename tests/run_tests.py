@@ -52,7 +52,7 @@ def chosen():
 
 def run(label, build, test):
     """-> (passed, [failures], [skips], output, seconds)"""
-    environment = dict(os.environ, BUILD=os.path.join(ROOT, BUILDS[build]), SOURCE=ROOT, **test["env"])
+    environment = {**os.environ, **test["env"], "BUILD": os.path.join(ROOT, BUILDS[build]), "SOURCE": ROOT}
     environment.update(ENVIRONMENT.get(build, {}))
     limit = test["timeout"] * (10 if os.environ.get("TAPEDECK_LONG") else 1)
     started = time.monotonic()
