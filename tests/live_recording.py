@@ -22,6 +22,8 @@ SOURCES = {
     "dpdk-pcap": '{ type = "dpdk"; device = "net_pcap0,rx_iface_in=t1"; eal = "--no-huge -m 512"; }',
 }
 
+ATTEMPTS = 3
+
 JOBS = {
     "http-or-dns": "http or dns",
     "probe-500": '(response.status == 500) and (request.headers["User-Agent"] == "kube-probe/1.27+") '
@@ -107,7 +109,11 @@ def expected(capture):
     return want
 
 
-def check_source(tap, source):
+class Busy(Exception):
+    """The recorder counted packets that the device lost: the machine had no time for it. A run of its own then."""
+
+
+def check_source(tap, source, last):
     lab = Lab()
     try:
         lab.nginx(), lab.dnsmasq(), lab.redis()
@@ -134,8 +140,10 @@ control: {{ socket = "{lab.path('control.sock')}"; }};
         time.sleep(1)
         lab.stop(dump)
         sums = wait_for(at_rest, 20, "the sum to settle")
-        tap.ok(all(r["difference"] == 0 for r in sums), f"{source}: the difference of the sum is 0", str(sums))
         dropped = sum(v for r in sums for k, v in r.items() if k.startswith("drop") and isinstance(v, int))
+        if dropped and not last:
+            raise Busy(f"{source}: {dropped} packets were lost, and counted: again")
+        tap.ok(all(r["difference"] == 0 for r in sums), f"{source}: the difference of the sum is 0", str(sums))
         tap.ok(dropped == 0, f"{source}: nothing was dropped", str(sums))
         for name in JOBS:
             lab.tapedeck("job", "stop", name)
@@ -165,10 +173,15 @@ control: {{ socket = "{lab.path('control.sock')}"; }};
 def main():
     tap = Tap()
     for source in sys.argv[1:] or SOURCES:
-        try:
-            check_source(tap, source)
-        except RuntimeError as why:
-            tap.ok(False, f"{source}: runs to its end", str(why))
+        for attempt in range(ATTEMPTS):
+            try:
+                check_source(tap, source, attempt == ATTEMPTS - 1)
+                break
+            except Busy as why:
+                tap.note(str(why))
+            except RuntimeError as why:
+                tap.ok(False, f"{source}: runs to its end", str(why))
+                break
     tap.done()
 
 

@@ -54,9 +54,13 @@ def run(label, build, test):
     """-> (passed, [failures], [skips], output, seconds)"""
     environment = {**os.environ, **test["env"], "BUILD": os.path.join(ROOT, BUILDS[build]), "SOURCE": ROOT}
     environment.update(ENVIRONMENT.get(build, {}))
+    # meson names programs of its own build relative to it.
+    folder = os.path.join(ROOT, BUILDS[build])
+    command = [os.path.join(folder, c) if not os.path.isabs(c) and os.path.exists(os.path.join(folder, c)) else c
+               for c in test["cmd"]]
     limit = test["timeout"] * (10 if os.environ.get("TAPEDECK_LONG") else 1)
     started = time.monotonic()
-    process = subprocess.Popen(test["cmd"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, env=environment, cwd=test["workdir"] or ROOT,
                                start_new_session=True)
     late = False

@@ -16,7 +16,7 @@
 #include "pcapng_read.h"
 #include "segment.h"
 
-enum { PATH_SIZE = 4096, CHECKED_INDEXES = 2 /* of the newest segments */ };
+enum { PATH_SIZE = 4096 };
 
 struct repairing {
     struct repair done;
@@ -70,7 +70,8 @@ int repair_folder(const char *folder, const char *recording,
         error = segment_whole(path, segments[i].bytes[SEGMENT_PCAPNG], &whole);
         if (!error && !whole)
             error = segment_repair(&repairing, path, segments[i].bytes[SEGMENT_PCAPNG]);
-        if (!error && (!whole || !segments[i].bytes[SEGMENT_INDEX] || i + CHECKED_INDEXES >= n))
+        /* Every index: the disk may have been behind by more segments than the newest. */
+        if (!error)
             error = index_repair(&repairing, path, !whole);
         if (error) {
             say(&repairing, "%.300s: cannot be repaired: %s", path, strerror(-error));
