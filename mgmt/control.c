@@ -41,7 +41,7 @@ struct control {
     struct sockaddr_un address;
     int fd, epoll;
     struct client *clients;
-    unsigned n_clients;
+    _Atomic unsigned n_clients; /* control_clients() is asked from other threads, too */
     size_t input_all; /* bytes of all input buffers */
 };
 
