@@ -54,7 +54,7 @@ def traffic(lab, gentle):
     if gentle:
         lab.run("client", "redis-benchmark", "-h", SERVER, "-c", "1", "-n", "200", "-q", "-t", "set,get")
         return
-    lab.run("client", "wrk", "-t1", "-c4", "-d1", f"{url}/index.html")
+    lab.run("client", "wrk", "-t1", "-c4", "-d1", f"http://{SERVER}:80/index.html")
     lab.run("client", "redis-benchmark", "-h", SERVER, "-c", "5", "-n", "2000", "-q", "-t", "set,get")
 
 
