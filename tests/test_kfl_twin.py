@@ -206,24 +206,33 @@ def texts_of_floats(kfl1, rng):
     return [x for x, answer in zip(floats, ask(lines)) if not answer["truth"]]
 
 
+def beyond_the_twin(twin, ours):
+    """The twin runs patterns by Python's `re`, which has no flags in the middle and no `(?)`; RE2, the dialect, has."""
+    error = twin["error"] or ""
+    return not ours["error"] and ("(?" in error and error.endswith("is not supported") or "unknown extension ?)" in error)
+
+
 def statements(kfl1, rng, n, seed):
     """-> how many answers differ"""
     make = Maker(rng)
     lines = [json.dumps({"query": make.statement(), "record": make.record()}, ensure_ascii=rng.random() < 0.5)
              for _ in range(n)]
     answers = ask(lines)
-    bad, errors, true, changed = abs(len(answers) - n), 0, 0, 0
+    bad, errors, true, changed, beyond = abs(len(answers) - n), 0, 0, 0, 0
     for line, ours in zip(lines, answers):
         twin = kfl1.answer(line)
         errors, true = errors + (twin["error"] is not None), true + twin["truth"]
         changed += twin["record"] is not None
         same = (twin["truth"], twin["limit"], twin["error"] is None) == (ours["truth"], ours["limit"], ours["error"] is None)
-        if not same or comparable(twin["record"]) != comparable(ours["record"]):
+        if beyond_the_twin(twin, ours):
+            beyond += 1
+        elif not same or comparable(twin["record"]) != comparable(ours["record"]):
             bad += 1
             if bad <= 10:
                 print(f"# {line}\n#   twin {json.dumps(twin)}\n#   ours {json.dumps(ours)}")
-    print(f"# seed {seed}: {n} pairs, {errors} refused, {true} true, {changed} changed, {bad} differ")
-    return bad
+    print(f"# seed {seed}: {n} pairs, {errors} refused, {true} true, {changed} changed, "
+          f"{beyond} with patterns only RE2 reads, {bad} differ")
+    return bad + (beyond > n // 1000)
 
 
 def main():
