@@ -352,6 +352,25 @@ void l7_need(struct l7 *l7, enum kfl_side side, size_t size)
         l7->side[side].need = (uint32_t)size;
 }
 
+bool l7_has(struct l7 *l7, enum kfl_side side, size_t size, size_t needed)
+{
+    if (size < needed)
+        l7_need(l7, side, needed);
+    return size >= needed;
+}
+
+uint32_t l7_message(struct l7 *l7, enum kfl_side side, size_t size, uint64_t length,
+                    uint32_t shown_max)
+{
+    uint32_t shown = length < shown_max ? (uint32_t)length : shown_max;
+
+    if (!l7_has(l7, side, size, shown))
+        return 0;
+    if (length > shown)
+        l7_skip(l7, side, length - shown);
+    return shown;
+}
+
 void l7_wake(struct l7 *l7, enum kfl_side side)
 {
     l7->side[side].wake = true;

@@ -31,7 +31,12 @@ struct l7_half;
 
 /* Most bytes of one side that are kept because the dissector could not use them yet. A longer
  * message is parsed in parts (l7_skip) by its dissector. */
-enum { L7_BUFFER_MAX = 64 << 10, L7_PROBE_MAX = 4096, L7_PENDING_MAX = 1024 };
+enum {
+    L7_BUFFER_MAX = 64 << 10,
+    L7_SHOWN_MAX = 32 << 10, /* the usual part of a long message that is read */
+    L7_PROBE_MAX = 4096,
+    L7_PENDING_MAX = 1024
+};
 
 /* ---- what a dissector is ---- */
 enum l7_probe { L7_PROBE_NO, L7_PROBE_MORE, L7_PROBE_YES };
@@ -88,6 +93,21 @@ const struct kfl_demand *l7_demand(const struct l7 *l7);
 void l7_skip(struct l7 *l7, enum kfl_side side, uint64_t size);
 /* Do not call parse for this side before at least `size` bytes are there (<= L7_BUFFER_MAX). */
 void l7_need(struct l7 *l7, enum kfl_side side, size_t size);
+/* Messages that begin with a head which tells their length; parse() of them is
+ *
+ *     if (!l7_has(l7, side, size, HEAD)) return 0;
+ *     read the head, l7_give_up() if it is none
+ *     shown = l7_message(l7, side, size, length, L7_SHOWN_MAX);
+ *     if (!shown) return 0;
+ *     read `shown` bytes
+ *     return shown;
+ *
+ * l7_has(): is that much there? If not, parse waits for it. */
+bool l7_has(struct l7 *l7, enum kfl_side side, size_t size, size_t needed);
+/* -> how much of a message of `length` bytes is shown, at most shown_max: all of that is there, and
+ * the rest will be skipped. 0: it is not there yet, parse waits for it. */
+uint32_t l7_message(struct l7 *l7, enum kfl_side side, size_t size, uint64_t length,
+                    uint32_t shown_max);
 /* parse() this side again with what is buffered, once the present call is over. */
 void l7_wake(struct l7 *l7, enum kfl_side side);
 

@@ -10,7 +10,6 @@ enum {
     FRAME_HEAD = 7,
     FRAME_END = 0xce,
     FRAME_MAX = 16 << 20, /* a larger frame is not believed */
-    SHOWN_MAX = 32 << 10, /* of a larger frame the beginning is read */
     CONTENTS_MAX = 8,     /* channels with a content under way */
     TABLE_DEPTH_MAX = 8,
 };
@@ -537,10 +536,8 @@ static size_t parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size
     struct frame_head head;
     uint32_t whole, shown;
 
-    if (size < FRAME_HEAD + 1) {
-        l7_need(l7, side, FRAME_HEAD + 1);
+    if (!l7_has(l7, side, size, FRAME_HEAD + 1))
         return 0;
-    }
     if (!memcmp(data, "AMQP", 4)) /* the protocol header; a server's is a refusal */
         return 8;
     if (!read_frame(data, size, &head)) {
@@ -548,20 +545,15 @@ static size_t parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size
         return size;
     }
     whole = FRAME_HEAD + head.size + 1;
-    shown = head.type == BODY && !body_wanted(l7) ? FRAME_HEAD : SHOWN_MAX;
-    if (whole < shown)
-        shown = whole;
-    if (size < shown) {
-        l7_need(l7, side, shown);
+    shown = l7_message(l7, side, size, whole,
+                       head.type == BODY && !body_wanted(l7) ? FRAME_HEAD : L7_SHOWN_MAX);
+    if (!shown)
         return 0;
-    }
     if (shown == whole && data[whole - 1] != FRAME_END) {
         l7_give_up(l7, NULL, "an AMQP frame without its end");
         return size;
     }
     frame(l7, side, &head, data + FRAME_HEAD, shown == whole ? head.size : shown - FRAME_HEAD);
-    if (whole > shown)
-        l7_skip(l7, side, whole - shown);
     return shown;
 }
 

@@ -13,7 +13,6 @@ enum {
     FLAG_REQUEST = 0x80,
     FLAG_RESERVED = 0x0f,
     LENGTH_MAX = 1 << 20, /* a longer message is not believed */
-    SHOWN_MAX = 32 << 10, /* of a longer message the first AVPs are read */
     VENDOR_3GPP = 10415,
 };
 
@@ -277,22 +276,16 @@ static size_t parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size
     struct message m;
     uint32_t shown;
 
-    if (size < HEADER) {
-        l7_need(l7, side, HEADER);
+    if (!l7_has(l7, side, size, HEADER))
         return 0;
-    }
     if (!read_header(data, size, &m)) {
         l7_give_up(l7, NULL, "not a Diameter header");
         return size;
     }
-    shown = m.length < SHOWN_MAX ? m.length : SHOWN_MAX;
-    if (size < shown) {
-        l7_need(l7, side, shown);
+    shown = l7_message(l7, side, size, m.length, L7_SHOWN_MAX);
+    if (!shown)
         return 0;
-    }
     message(l7, side, &m, data + HEADER, shown - HEADER);
-    if (m.length > shown)
-        l7_skip(l7, side, m.length - shown);
     return shown;
 }
 

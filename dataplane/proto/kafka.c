@@ -1,6 +1,6 @@
 /* Kafka over TCP: requests and responses by correlation id, headers of all versions, members of the
  * common APIs by their descriptions in kafka_apis.def. Record batches are passed over, compressed
- * or not. Long messages are read as far as SHOWN_MAX. Source: Kafka protocol guide. */
+ * or not. Long messages are read as far as L7_SHOWN_MAX. Source: Kafka protocol guide. */
 #include <ctype.h>
 #include <string.h>
 
@@ -9,7 +9,6 @@
 
 enum {
     SIZE_MAX_BELIEVED = 128 << 20,
-    SHOWN_MAX = 32 << 10,
     VERSION_MAX = 20,
     CLIENT_ID_MAX = 255,
     DEPTH_MAX = 8,
@@ -422,21 +421,17 @@ static size_t parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size
     struct cursor c = cursor_of(data, size);
     uint32_t whole, shown;
 
-    if (size < 8) {
-        l7_need(l7, side, 8);
+    if (!l7_has(l7, side, size, 8))
         return 0;
-    }
     whole = cursor_u32(&c);
     if (whole < 4 || whole > SIZE_MAX_BELIEVED) {
         l7_give_up(l7, NULL, "not the size of a Kafka message");
         return size;
     }
     whole += 4;
-    shown = whole < SHOWN_MAX ? whole : SHOWN_MAX;
-    if (size < shown) {
-        l7_need(l7, side, shown);
+    shown = l7_message(l7, side, size, whole, L7_SHOWN_MAX);
+    if (!shown)
         return 0;
-    }
     if (side == KFL_SERVER) {
         response(l7, side, whole - 4, cursor_of(data, shown));
     } else if (read_header(data, shown, &header) == L7_PROBE_YES) {
@@ -445,8 +440,6 @@ static size_t parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size
         l7_give_up(l7, NULL, "not a Kafka request");
         return size;
     }
-    if (whole > shown)
-        l7_skip(l7, side, whole - shown);
     return shown;
 }
 

@@ -12,7 +12,6 @@
 enum {
     HEAD_MIN = 7,          /* the shortest message: unbind */
     LENGTH_MAX = 64 << 20, /* a longer message is not believed */
-    SHOWN_MAX = 32 << 10,  /* of a longer message the beginning is read */
     FILTER_DEPTH_MAX = 16,
     FILTER_TEXT_MAX = 2048,
     ATTRIBUTES_MAX = 256,
@@ -549,17 +548,13 @@ static size_t parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size
             l7_skip(l7, side, head.length - size);
         return head.length < size ? (size_t)head.length : size;
     }
-    shown = head.length < SHOWN_MAX ? (size_t)head.length : SHOWN_MAX;
-    if (size < shown) {
-        l7_need(l7, side, shown);
+    shown = l7_message(l7, side, size, head.length, L7_SHOWN_MAX);
+    if (!shown)
         return 0;
-    }
     if (is_request(head.operation))
         request(l7, side, &head, cursor_of(data + head.at, shown - head.at));
     else
         response(l7, side, &head, cursor_of(data + head.at, shown - head.at));
-    if (head.length > shown)
-        l7_skip(l7, side, head.length - shown);
     return shown;
 }
 

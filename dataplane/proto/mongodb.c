@@ -1,7 +1,7 @@
 /* MongoDB's wire protocol: OP_MSG, OP_QUERY and OP_REPLY, the older write operations, OP_COMPRESSED
  * (said, not opened). Source: MongoDB Wire Protocol and BSON 1.1 specifications.
  *
- * A reply names the request it answers. Long messages are read as far as SHOWN_MAX. */
+ * A reply names the request it answers. Long messages are read as far as L7_SHOWN_MAX. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +12,6 @@
 enum {
     HEADER = 16,
     LENGTH_MAX = 48000000 + 16384, /* maxMessageSizeBytes, and the header's room */
-    SHOWN_MAX = 32 << 10,
     DEPTH_MAX = 12,
 };
 
@@ -535,25 +534,19 @@ static size_t parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size
     struct message m;
     uint32_t shown;
 
-    if (size < HEADER) {
-        l7_need(l7, side, HEADER);
+    if (!l7_has(l7, side, size, HEADER))
         return 0;
-    }
     if (!read_header(data, size, &m)) {
         l7_give_up(l7, NULL, "not a MongoDB header");
         return size;
     }
-    shown = m.length < SHOWN_MAX ? m.length : SHOWN_MAX;
-    if (size < shown) {
-        l7_need(l7, side, shown);
+    shown = l7_message(l7, side, size, m.length, L7_SHOWN_MAX);
+    if (!shown)
         return 0;
-    }
     if (is_reply(&m))
         reply(l7, side, &m, cursor_of(data + HEADER, shown - HEADER));
     else
         request(l7, side, &m, cursor_of(data + HEADER, shown - HEADER));
-    if (m.length > shown)
-        l7_skip(l7, side, m.length - shown);
     return shown;
 }
 

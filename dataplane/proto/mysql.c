@@ -15,7 +15,6 @@
 
 enum {
     HEADER = 4,
-    SHOWN_MAX = 32 << 10, /* of a longer packet the beginning is read */
     NAME_SIZE = 64,
     ROW_SHOWN = 16, /* enough to tell a row from the end of the rows */
     ATTRIBUTES_MAX = 64,
@@ -630,22 +629,17 @@ static size_t parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size
     struct state *state = l7_state(l7);
     uint32_t length, whole, shown;
     struct cursor c;
+    bool row;
 
-    if (size < HEADER) {
-        l7_need(l7, side, HEADER);
+    if (!l7_has(l7, side, size, HEADER))
         return 0;
-    }
     length = data[0] | (uint32_t)data[1] << 8 | (uint32_t)data[2] << 16;
     whole = length + HEADER;
-    shown = side == KFL_SERVER && state->phase != FIRST && l7_n_pending(l7) ? ROW_SHOWN : SHOWN_MAX;
-    if (size > HEADER && data[HEADER] == 0xff) /* an error is read whole */
-        shown = SHOWN_MAX;
-    if (whole < shown)
-        shown = whole;
-    if (size < shown) {
-        l7_need(l7, side, shown);
+    row = side == KFL_SERVER && state->phase != FIRST && l7_n_pending(l7) &&
+          !(size > HEADER && data[HEADER] == 0xff); /* an error is read whole */
+    shown = l7_message(l7, side, size, whole, row ? ROW_SHOWN : L7_SHOWN_MAX);
+    if (!shown)
         return 0;
-    }
     c = cursor_of(data + HEADER, shown - HEADER);
     if (side == KFL_SERVER)
         server_packet(l7, c, length);
@@ -653,8 +647,6 @@ static size_t parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size
         command(l7, c, whole);
     else if (data[3] == 1 && !state->logged_in && !l7_n_pending(l7) && length >= 32)
         login(l7, c, whole);
-    if (whole > shown)
-        l7_skip(l7, side, whole - shown);
     return shown;
 }
 

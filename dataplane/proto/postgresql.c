@@ -12,7 +12,6 @@
 
 enum {
     LENGTH_MAX = 1 << 30,
-    SHOWN_MAX = 32 << 10, /* of a longer message the beginning is read */
     PORTALS_MAX = 8,
     NAME_MAX_SIZE = 64,
     PROTOCOL_3 = 3 << 16,
@@ -505,6 +504,7 @@ static size_t parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size
 {
     struct state *state = l7_state(l7);
     uint32_t length, shown;
+    bool data_only;
 
     if (side == KFL_SERVER && state->asked_ssl) {
         size_t used = size ? parse_ssl_answer(l7, data[0]) : 0;
@@ -520,10 +520,8 @@ static size_t parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size
     }
     if (side == KFL_CLIENT && !state->started && probe_startup(data, size) == L7_PROBE_YES)
         return parse_startup(l7, side, data, size);
-    if (size < 5) {
-        l7_need(l7, side, 5);
+    if (!l7_has(l7, side, size, 5))
         return 0;
-    }
     if (side == KFL_CLIENT)
         state->started = true;
     length = (uint32_t)data[1] << 24 | (uint32_t)data[2] << 16 | (uint32_t)data[3] << 8 | data[4];
@@ -532,19 +530,14 @@ static size_t parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size
         return size;
     }
     length++;
-    shown = data[0] == 'd' || (side == KFL_SERVER && data[0] == 'D') ? 5 : SHOWN_MAX;
-    if (length < shown)
-        shown = length;
-    if (size < shown) {
-        l7_need(l7, side, shown);
+    data_only = data[0] == 'd' || (side == KFL_SERVER && data[0] == 'D');
+    shown = l7_message(l7, side, size, length, data_only ? 5 : L7_SHOWN_MAX);
+    if (!shown)
         return 0;
-    }
     if (side == KFL_CLIENT)
         client_message(l7, data[0], length, cursor_of(data + 5, shown - 5));
     else
         server_message(l7, data[0], length, cursor_of(data + 5, shown - 5));
-    if (length > shown)
-        l7_skip(l7, side, length - shown);
     return shown;
 }
 

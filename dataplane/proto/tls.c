@@ -335,10 +335,8 @@ static size_t parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size
     struct l7_half *half;
     size_t length;
 
-    if (size < RECORD_HEAD) {
-        l7_need(l7, side, RECORD_HEAD);
+    if (!l7_has(l7, side, size, RECORD_HEAD))
         return 0;
-    }
     length = (size_t)data[3] << 8 | data[4];
     if (data[0] < CHANGE_CIPHER_SPEC || data[0] > APPLICATION + 1 || data[1] != 3 ||
         length > RECORD_MAX) {
@@ -346,10 +344,8 @@ static size_t parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size
         l7_give_up(l7, NULL, "not a TLS record");
         return size;
     }
-    if (size < RECORD_HEAD + length) {
-        l7_need(l7, side, RECORD_HEAD + length);
+    if (!l7_has(l7, side, size, RECORD_HEAD + length))
         return 0;
-    }
     /* The half begins with its first record, so its times are that record's. */
     half = data[0] == HANDSHAKE || data[0] == ALERT ? half_of(l7, side) : NULL;
     l7_half_wire(half, RECORD_HEAD + length);
