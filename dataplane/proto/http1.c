@@ -3,7 +3,7 @@
  * A message is its head, which is parsed when all of it is there, and its body, which is passed
  * over unless some statement asks for it. A message whose demanded facts are all in its head is
  * complete with its head. */
-#include "http.h"
+#include "http1_head.h"
 
 enum { CHUNK_LINE_MAX = 4096, TRAILER_MAX = 16 << 10, LOST_MAX = 16 << 20, TYPE_MAX = 160 };
 
@@ -51,21 +51,10 @@ struct http1 {
     bool narrowed;
 };
 
-static const char no_start_line[] = "no start line";
-
 enum { /* what a request says about its response: user of its half */
        ASKED_HEAD = 1,
        ASKED_CONNECT = 2,
        ASKED_UPGRADE = 4,
-};
-
-struct head {
-    struct http_text method, target, reason; /* of the start line */
-    bool version_1_0, version_none;
-    uint16_t status;
-    uint32_t size; /* with the empty line */
-    struct http_known known;
-    struct http_fields fields;
 };
 
 static enum l7_probe http1_probe(const struct l7_probe_input *input, bool *ret_swap);
@@ -74,23 +63,11 @@ static void http1_gap(struct l7 *l7, enum kfl_side side, uint64_t size);
 static void http1_end(struct l7 *l7, enum l7_end why);
 static void http1_done(struct l7 *l7);
 
-static bool resembles(const uint8_t *data, size_t size);
-static enum l7_probe request_line(const uint8_t *data, size_t size);
-static enum l7_probe empty_line(const uint8_t *at, const uint8_t *end);
-static enum l7_probe status_line(const uint8_t *data, size_t size);
 static size_t message_start(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size);
-static bool head_end(const uint8_t *data, size_t from, size_t size);
-static const char *head_parse(struct head *head, enum kfl_side side, const uint8_t *data,
-                              size_t size);
-static const uint8_t *fields_parse(struct head *head, const uint8_t *at, const uint8_t *end,
-                                   const char **ret_error);
-static bool start_line(struct head *head, enum kfl_side side, const uint8_t *at,
-                       const uint8_t *end);
-static bool loose_line(struct head *head, const uint8_t *at, const uint8_t *end);
-static void request_begin(struct l7 *l7, const struct head *head, const uint8_t *data);
-static void response_begin(struct l7 *l7, const struct head *head, const uint8_t *data);
+static void request_begin(struct l7 *l7, const struct http1_head *head, const uint8_t *data);
+static void response_begin(struct l7 *l7, const struct http1_head *head, const uint8_t *data);
 static void body_begin(struct l7 *l7, enum kfl_side side, struct fact_tape *tape,
-                       const struct head *head, const uint8_t *data, bool none);
+                       const struct http1_head *head, const uint8_t *data, bool none);
 static void message_complete(struct l7 *l7, enum kfl_side side);
 static size_t body_bytes(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size);
 static size_t chunk_head(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size);
@@ -122,16 +99,16 @@ static enum l7_probe http1_probe(const struct l7_probe_input *input, bool *ret_s
         if (!input->size[i])
             continue;
         if (i == KFL_CLIENT || !input->oriented)
-            request = request_line(input->data[i], input->size[i]);
+            request = http1_request_line(input->data[i], input->size[i]);
         if (i == KFL_SERVER || !input->oriented)
-            status = status_line(input->data[i], input->size[i]);
+            status = http1_status_line(input->data[i], input->size[i]);
         if (request == L7_PROBE_YES || status == L7_PROBE_YES) {
             *ret_swap = (request == L7_PROBE_YES) != (i == KFL_CLIENT);
             return L7_PROBE_YES;
         }
         /* A broken request is HTTP if it is answered so. */
         other |= request == L7_PROBE_NO && status == L7_PROBE_NO &&
-                 !(i == KFL_CLIENT && resembles(input->data[i], input->size[i]));
+                 !(i == KFL_CLIENT && http1_resembles(input->data[i], input->size[i]));
     }
     return other ? L7_PROBE_NO : L7_PROBE_MORE;
 }
@@ -221,107 +198,36 @@ static void http1_done(struct l7 *l7)
     }
 }
 
-/* ---- recognising the first line ---- */
-
-static bool resembles(const uint8_t *data, size_t size)
-{
-    size_t n = size < 512 ? size : 512;
-
-    return memmem(data, n, "HTTP/1", 6) || memmem(data, n, "\nHost:", 6);
-}
-
-/* `METHOD target HTTP/1.x`, or that of HTTP/0.9 before an empty line: `GET /target` */
-static enum l7_probe request_line(const uint8_t *data, size_t size)
-{
-    size_t n = 0, start = 0;
-    const uint8_t *end;
-
-    while (start < size && start < 4 && (data[start] == '\r' || data[start] == '\n'))
-        start++;
-    data += start;
-    size -= start;
-    while (n < size && n < 24 &&
-           ((data[n] >= 'A' && data[n] <= 'Z') || data[n] == '-' || data[n] == '_' ||
-            (n && data[n] >= 'a' && data[n] <= 'z')))
-        n++;
-    if (n == size)
-        return n < 24 ? L7_PROBE_MORE : L7_PROBE_NO;
-    if (n < 3 || data[n] != ' ')
-        return L7_PROBE_NO;
-    end = memchr(data, '\n', size);
-    if (!end) {
-        for (size_t i = n + 1; i < size; i++)
-            if (data[i] < ' ' && data[i] != '\r')
-                return L7_PROBE_NO;
-        /* A long target: enough to be certain. */
-        return size < 512 ? L7_PROBE_MORE : data[n + 1] == '/' ? L7_PROBE_YES : L7_PROBE_NO;
-    }
-    if (end > data && end[-1] == '\r')
-        end--;
-    if (n == 3 && !memcmp(data, "GET /", size < 5 ? size : 5) &&
-        !memchr(data + 4, ' ', (size_t)(end - data - 4)))
-        return empty_line(end, data + size);
-    if (end - data < (ptrdiff_t)n + 11 || memcmp(end - 9, " HTTP/1.", 8) ||
-        (end[-1] != '0' && end[-1] != '1'))
-        return L7_PROBE_NO;
-    return L7_PROBE_YES;
-}
-
-/* Does an empty line follow this end of a line? */
-static enum l7_probe empty_line(const uint8_t *at, const uint8_t *end)
-{
-    at += *at == '\r' ? 2 : 1;
-    if (at < end && *at == '\r')
-        at++;
-    return at >= end ? L7_PROBE_MORE : *at == '\n' ? L7_PROBE_YES : L7_PROBE_NO;
-}
-
-/* `HTTP/1.x 200` */
-static enum l7_probe status_line(const uint8_t *data, size_t size)
-{
-    static const char pattern[] = "HTTP/1.x ddd";
-
-    for (size_t i = 0; i < sizeof(pattern) - 1; i++) {
-        if (i == size)
-            return L7_PROBE_MORE;
-        if (pattern[i] == 'x'   ? data[i] != '0' && data[i] != '1'
-            : pattern[i] == 'd' ? data[i] < '0' || data[i] > '9'
-                                : data[i] != (uint8_t)pattern[i])
-            return L7_PROBE_NO;
-    }
-    return L7_PROBE_YES;
-}
-
 /* ---- heads ---- */
 
 static size_t message_start(struct l7 *l7, enum kfl_side number, const uint8_t *data, size_t size)
 {
     struct http1 *http = l7_state(l7);
     struct http1_side *side = &http->side[number];
-    struct head head;
-    const char *error;
+    struct http1_head head;
+    const char *why;
 
     if (data[0] == '\r' || data[0] == '\n') /* empty lines before a message are ignored */
         return 1;
     /* A head that did not end before is parsed again only when it ends. */
-    if (side->scanned && !head_end(data, side->scanned, size)) {
+    if (side->scanned && !http1_head_ends(data, side->scanned, size)) {
         side->scanned = size < 4 ? 1 : (uint32_t)size - 3;
         return 0;
     }
     side->scanned = 0;
-    error = head_parse(&head, number, data, size);
-    if (error == (const char *)data) {
+    switch (http1_head_parse(&head, number, data, size, &why)) {
+    case HTTP1_HEAD_MORE:
         side->scanned = size < 4 ? 1 : (uint32_t)size - 3;
         return 0;
-    }
-    if (error == no_start_line) { /* framing went wrong before: look for a message */
+    case HTTP1_HEAD_NO_START: /* framing went wrong before: look for a message */
         side->state = LOST;
         side->lost = 0;
         return resynchronise(l7, number, data, size);
-    }
-    if (error) {
-        l7_give_up(l7, l7_half_new(l7, number, L7_IN_ORDER), error);
+    case HTTP1_HEAD_BROKEN:
+        l7_give_up(l7, l7_half_new(l7, number, L7_IN_ORDER), why);
         return 0;
+    case HTTP1_HEAD_WHOLE:
+        break;
     }
     if (number == KFL_CLIENT)
         request_begin(l7, &head, data);
@@ -330,139 +236,15 @@ static size_t message_start(struct l7 *l7, enum kfl_side number, const uint8_t *
     return head.size;
 }
 
-/* Is there an empty line behind `from`? */
-static bool head_end(const uint8_t *data, size_t from, size_t size)
-{
-    const uint8_t *at = data + from, *end = data + size;
-
-    while (at < end && (at = memchr(at, '\n', (size_t)(end - at)))) {
-        at++;
-        if (at < end && (*at == '\n' || (*at == '\r' && at + 1 < end && at[1] == '\n')))
-            return true;
-    }
-    return false;
-}
-
-/* -> null: parsed; data itself: not complete; else what is wrong with it */
-static const char *head_parse(struct head *head, enum kfl_side side, const uint8_t *data,
-                              size_t size)
-{
-    const uint8_t *end = data + size, *line = memchr(data, '\n', size);
-    const char *error = NULL;
-
-    if (!line)
-        return (const char *)data;
-    memset(head, 0, offsetof(struct head, fields.field));
-    head->known.content_length = -1;
-    if (!start_line(head, side, data, line > data && line[-1] == '\r' ? line - 1 : line))
-        return no_start_line;
-    line = fields_parse(head, line + 1, end, &error);
-    if (!line)
-        return error ? error : (const char *)data;
-    head->size = (uint32_t)(line - data);
-    if (head->known.content_length == -2 && !head->known.chunked)
-        return "contradictory Content-Length";
-    return NULL;
-}
-
-/* -> behind the empty line; null: *ret_error, or not complete */
-static const uint8_t *fields_parse(struct head *head, const uint8_t *at, const uint8_t *end,
-                                   const char **ret_error)
-{
-    struct http_fields *fields = &head->fields;
-
-    for (;;) {
-        const uint8_t *line_end, *next, *colon;
-        struct http_field *field;
-
-        if (at == end)
-            return NULL;
-        if (*at == '\n')
-            return at + 1;
-        if (*at == '\r' && at + 1 < end && at[1] == '\n')
-            return at + 2;
-        line_end = memchr(at, '\n', (size_t)(end - at));
-        if (!line_end)
-            return NULL;
-        next = line_end + 1;
-        if (line_end > at && line_end[-1] == '\r')
-            line_end--;
-        if (*at == ' ' || *at == '\t') {
-            *ret_error = "folded header";
-            return NULL;
-        }
-        colon = memchr(at, ':', (size_t)(line_end - at));
-        if (colon && fields->n < HTTP_FIELDS_MAX) {
-            field = &fields->field[fields->n++];
-            field->name = (struct http_text){at, (uint32_t)(colon - at)};
-            colon++;
-            while (colon < line_end && (*colon == ' ' || *colon == '\t'))
-                colon++;
-            while (line_end > colon && (line_end[-1] == ' ' || line_end[-1] == '\t'))
-                line_end--;
-            field->value = (struct http_text){colon, (uint32_t)(line_end - colon)};
-            http_know(&head->known, field);
-        }
-        at = next;
-    }
-}
-
-static bool start_line(struct head *head, enum kfl_side side, const uint8_t *at, const uint8_t *end)
-{
-    const uint8_t *space;
-
-    if (side == KFL_SERVER) {
-        if (end - at < 12 || status_line(at, 12) != L7_PROBE_YES)
-            return false;
-        head->version_1_0 = at[7] == '0';
-        head->status = (uint16_t)((at[9] - '0') * 100 + (at[10] - '0') * 10 + (at[11] - '0'));
-        if (end - at > 13)
-            head->reason = (struct http_text){at + 13, (uint32_t)(end - at - 13)};
-        return true;
-    }
-    if (end - at < 14 || memcmp(end - 9, " HTTP/1.", 8) || (end[-1] != '0' && end[-1] != '1'))
-        return loose_line(head, at, end);
-    head->version_1_0 = end[-1] == '0';
-    space = memchr(at, ' ', (size_t)(end - 9 - at));
-    if (!space)
-        return false;
-    head->method = (struct http_text){at, (uint32_t)(space - at)};
-    head->target = (struct http_text){space + 1, (uint32_t)(end - 9 - space - 1)};
-    return true;
-}
-
-/* A request line as some clients send it, and servers answer it: a known method, a target, and
- * whatever. */
-static bool loose_line(struct head *head, const uint8_t *at, const uint8_t *end)
-{
-    static const char *const methods[] = {"GET",     "HEAD",    "POST",  "PUT",  "DELETE",
-                                          "CONNECT", "OPTIONS", "TRACE", "PATCH"};
-    const uint8_t *space = memchr(at, ' ', (size_t)(end - at)), *second;
-
-    if (!space || end - space < 2)
-        return false;
-    head->method = (struct http_text){at, (uint32_t)(space - at)};
-    for (unsigned i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
-        if (strlen(methods[i]) != head->method.size || memcmp(methods[i], at, head->method.size))
-            continue;
-        second = memchr(space + 1, ' ', (size_t)(end - space - 1));
-        head->version_none = !second;
-        head->target =
-            (struct http_text){space + 1, (uint32_t)((second ? second : end) - space - 1)};
-        return true;
-    }
-    return false;
-}
-
 static void version_facts(struct l7_half *half, struct fact_tape *tape, enum kfl_field field,
-                          const struct head *head)
+                          const struct http1_head *head)
 {
     l7_half_version(half, head->version_none ? "0.9" : head->version_1_0 ? "1.0" : "1.1");
     if (!head->version_none)
         fact_text(tape, field, head->version_1_0 ? "HTTP/1.0" : "HTTP/1.1");
 }
 
-static void request_begin(struct l7 *l7, const struct head *head, const uint8_t *data)
+static void request_begin(struct l7 *l7, const struct http1_head *head, const uint8_t *data)
 {
     struct http1 *http = l7_state(l7);
     struct http1_side *side = &http->side[KFL_CLIENT];
@@ -493,7 +275,7 @@ static void request_begin(struct l7 *l7, const struct head *head, const uint8_t 
     body_begin(l7, KFL_CLIENT, tape, head, data, false);
 }
 
-static void response_begin(struct l7 *l7, const struct head *head, const uint8_t *data)
+static void response_begin(struct l7 *l7, const struct http1_head *head, const uint8_t *data)
 {
     struct http1 *http = l7_state(l7);
     struct http1_side *side = &http->side[KFL_SERVER];
@@ -544,7 +326,7 @@ static void response_begin(struct l7 *l7, const struct head *head, const uint8_t
 
 /* Behind the facts of the start line, which are on the tape: headers, and what body follows. */
 static void body_begin(struct l7 *l7, enum kfl_side number, struct fact_tape *tape,
-                       const struct head *head, const uint8_t *data, bool none)
+                       const struct http1_head *head, const uint8_t *data, bool none)
 {
     struct http1_side *side = &((struct http1 *)l7_state(l7))->side[number];
     const struct http_known *known = &head->known;
@@ -609,9 +391,11 @@ static void message_complete(struct l7 *l7, enum kfl_side number)
     side->half = NULL;
     tape = l7_tape(l7);
     if (side->head.size) {
-        struct head head;
+        struct http1_head head;
+        const char *why;
 
-        if (!head_parse(&head, number, side->head.data, side->head.size))
+        if (http1_head_parse(&head, number, side->head.data, side->head.size, &why) ==
+            HTTP1_HEAD_WHOLE)
             http_header_facts(tape, number, &head.fields);
     }
     text = http_body_facts(tape, l7_scratch(l7), number, &body);
@@ -730,8 +514,8 @@ static size_t resynchronise(struct l7 *l7, enum kfl_side number, const uint8_t *
     const uint8_t *at = data, *end = data + size;
 
     while (at < end) {
-        enum l7_probe answer = number == KFL_CLIENT ? request_line(at, (size_t)(end - at))
-                                                    : status_line(at, (size_t)(end - at));
+        enum l7_probe answer = number == KFL_CLIENT ? http1_request_line(at, (size_t)(end - at))
+                                                    : http1_status_line(at, (size_t)(end - at));
 
         if (answer == L7_PROBE_YES)
             side->state = START;
