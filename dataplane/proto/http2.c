@@ -3,19 +3,14 @@
  * An entry is one stream of the connection. Frames are read here; hpack.c undoes the compression
  * of headers. A connection that is met in the middle is read from the next frame on: header blocks
  * that need what was missed become entries with error `dissection`. */
-#include <stdlib.h>
-
 #include "../cursor.h"
 #include "hpack.h"
-#include "http.h"
+#include "http2_stream.h"
 
 enum {
     FRAME_HEADER = 9,
-    STREAMS_MAX = 512, /* of a connection, followed at once */
-    N_BUCKETS = 64,
     BLOCK_MAX = L7_BUFFER_MAX - FRAME_HEADER,
     LOST_MAX = 16 << 20,
-    TYPE_SIZE = 96,
 };
 
 enum frame_type {
@@ -39,28 +34,6 @@ struct frame {
     uint32_t stream;
 };
 
-struct message {          /* one side of a stream */
-    struct l7_half *half; /* under way */
-    struct l7_text head;  /* its headers, while trailers may come (hpack_save) */
-    struct l7_text body;
-    uint64_t body_size;
-    uint64_t wire;
-    uint8_t coding;
-    bool seen;     /* its headers were there */
-    bool complete; /* it is with l7 */
-    bool collect;
-    bool broken; /* its headers could not be read */
-    uint16_t type_size;
-    uint8_t type[TYPE_SIZE];
-};
-
-struct stream2 {
-    struct stream2 *next; /* in the bucket */
-    uint32_t id;
-    bool grpc, gql;
-    struct message message[2];
-};
-
 struct side2 {
     struct hpack *hpack;
     struct l7_text block;     /* header block in several frames */
@@ -79,8 +52,7 @@ struct side2 {
 
 struct http2 {
     struct side2 side[2];
-    struct stream2 *bucket[N_BUCKETS];
-    uint32_t n_streams;
+    struct http2_streams streams;
 };
 
 static enum l7_probe http2_probe(const struct l7_probe_input *input, bool *ret_swap);
@@ -103,16 +75,6 @@ static void block_begin(struct l7 *l7, enum kfl_side side, const struct frame *f
 static void block_end(struct l7 *l7, enum kfl_side side, const uint8_t *block, size_t size);
 static void settings(struct l7 *l7, enum kfl_side side, const struct frame *frame,
                      const uint8_t *payload);
-static void message_head(struct l7 *l7, struct stream2 *stream, enum kfl_side side,
-                         struct http_fields *fields, bool ends);
-static void request_head(struct l7 *l7, struct stream2 *stream, struct fact_tape *tape,
-                         const struct http_fields *fields);
-static void message_end(struct l7 *l7, struct stream2 *stream, enum kfl_side side);
-static void stream_end(struct l7 *l7, struct stream2 *stream, const char *unanswered);
-static struct stream2 *stream_get(struct l7 *l7, uint32_t id, bool make);
-static void stream_free(struct l7 *l7, struct stream2 *stream);
-static struct http_text pseudo(const struct http_fields *fields, const char *name);
-
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const struct dissector dissector_http2 = {
@@ -159,12 +121,13 @@ static enum l7_probe http2_probe(const struct l7_probe_input *input, bool *ret_s
 
 static void http2_init(struct l7 *l7)
 {
+    struct http2 *http = l7_state(l7);
     struct l7_half *half = l7_handed_over(l7);
-    struct stream2 *stream;
+    struct http2_stream *stream;
 
     if (!half)
         return;
-    stream = stream_get(l7, 1, true);
+    stream = http2_stream_get(l7, &http->streams, 1, true);
     if (!stream) {
         l7_half_free(l7, half);
         return;
@@ -245,13 +208,14 @@ static void http2_gap(struct l7 *l7, enum kfl_side number, uint64_t size)
     struct side2 *side = &http->side[number];
 
     if (size <= side->data_left) { /* within a body */
-        struct stream2 *stream = stream_get(l7, side->data_stream, false);
+        struct http2_stream *stream =
+            http2_stream_get(l7, &http->streams, side->data_stream, false);
 
         side->data_left -= (uint32_t)size;
         if (stream)
             stream->message[number].body_size += size;
         if (stream && !side->data_left && !side->pad_left && side->data_ends)
-            message_end(l7, stream, number);
+            http2_message_end(l7, &http->streams, stream, number);
         return;
     }
     side->data_left = side->pad_left = 0;
@@ -268,18 +232,14 @@ static void http2_end(struct l7 *l7, enum l7_end why)
     struct http2 *http = l7_state(l7);
 
     (void)why;
-    for (unsigned i = 0; i < N_BUCKETS; i++)
-        while (http->bucket[i])
-            stream_end(l7, http->bucket[i], NULL);
+    http2_streams_end(l7, &http->streams);
 }
 
 static void http2_done(struct l7 *l7)
 {
     struct http2 *http = l7_state(l7);
 
-    for (unsigned i = 0; i < N_BUCKETS; i++)
-        while (http->bucket[i])
-            stream_free(l7, http->bucket[i]);
+    http2_streams_done(l7, &http->streams);
     for (int i = 0; i < 2; i++) {
         hpack_free(l7, http->side[i].hpack);
         l7_text_free(l7, &http->side[i].block);
@@ -359,8 +319,9 @@ static struct frame frame_header(const uint8_t *data)
 static size_t frame_read(struct l7 *l7, enum kfl_side number, const struct frame *frame,
                          const uint8_t *payload)
 {
-    struct side2 *side = &((struct http2 *)l7_state(l7))->side[number];
-    struct stream2 *stream;
+    struct http2 *http = l7_state(l7);
+    struct side2 *side = &http->side[number];
+    struct http2_stream *stream;
 
     switch ((enum frame_type)frame->type) {
     case HEADERS:
@@ -378,9 +339,9 @@ static size_t frame_read(struct l7 *l7, enum kfl_side number, const struct frame
         settings(l7, number, frame, payload);
         break;
     case RST_STREAM:
-        stream = stream_get(l7, frame->stream, false);
+        stream = http2_stream_get(l7, &http->streams, frame->stream, false);
         if (stream)
-            stream_end(l7, stream, "stream reset");
+            http2_stream_end(l7, &http->streams, stream, "stream reset");
         break;
     default:
         break;
@@ -391,9 +352,10 @@ static size_t frame_read(struct l7 *l7, enum kfl_side number, const struct frame
 static size_t data_frame(struct l7 *l7, enum kfl_side number, const struct frame *frame,
                          const uint8_t *payload, size_t size)
 {
-    struct side2 *side = &((struct http2 *)l7_state(l7))->side[number];
-    struct stream2 *stream = stream_get(l7, frame->stream, false);
-    struct message *message = stream ? &stream->message[number] : NULL;
+    struct http2 *http = l7_state(l7);
+    struct side2 *side = &http->side[number];
+    struct http2_stream *stream = http2_stream_get(l7, &http->streams, frame->stream, false);
+    struct http2_message *message = stream ? &stream->message[number] : NULL;
     uint32_t padding = frame->flags & PADDED ? payload[0] + 1u : 0;
 
     (void)size;
@@ -409,13 +371,13 @@ static size_t data_frame(struct l7 *l7, enum kfl_side number, const struct frame
         side->data_left = frame->size - padding;
         side->pad_left = padding ? padding - 1 : 0;
         if (!side->data_left && !side->pad_left && side->data_ends)
-            message_end(l7, stream, number);
+            http2_message_end(l7, &http->streams, stream, number);
         return FRAME_HEADER + (padding ? 1u : 0);
     }
     if (message) {
         message->body_size += frame->size - padding;
         if (side->data_ends)
-            message_end(l7, stream, number);
+            http2_message_end(l7, &http->streams, stream, number);
     }
     l7_skip(l7, number, frame->size);
     return FRAME_HEADER;
@@ -423,8 +385,9 @@ static size_t data_frame(struct l7 *l7, enum kfl_side number, const struct frame
 
 static size_t data_bytes(struct l7 *l7, enum kfl_side number, const uint8_t *data, size_t size)
 {
-    struct side2 *side = &((struct http2 *)l7_state(l7))->side[number];
-    struct stream2 *stream = stream_get(l7, side->data_stream, false);
+    struct http2 *http = l7_state(l7);
+    struct side2 *side = &http->side[number];
+    struct http2_stream *stream = http2_stream_get(l7, &http->streams, side->data_stream, false);
     size_t n = size < side->data_left ? size : side->data_left, pad;
 
     if (stream) {
@@ -435,7 +398,7 @@ static size_t data_bytes(struct l7 *l7, enum kfl_side number, const uint8_t *dat
     pad = size - n < side->pad_left ? size - n : side->pad_left;
     side->pad_left -= (uint32_t)pad;
     if (stream && !side->data_left && !side->pad_left && side->data_ends)
-        message_end(l7, stream, number);
+        http2_message_end(l7, &http->streams, stream, number);
     return n + pad;
 }
 
@@ -475,7 +438,7 @@ static void block_end(struct l7 *l7, enum kfl_side number, const uint8_t *block,
     /* A pushed stream's request comes from the server. */
     enum kfl_side role = side->block_promised ? KFL_CLIENT : number;
     bool ends = side->block_frame.flags & END_STREAM || side->block_promised;
-    struct stream2 *stream = stream_get(l7, id, false);
+    struct http2_stream *stream = http2_stream_get(l7, &http->streams, id, false);
     bool whole = !side->in_block || side->block.total == side->block.size;
     bool ok = false;
 
@@ -490,12 +453,13 @@ static void block_end(struct l7 *l7, enum kfl_side number, const uint8_t *block,
     }
     side->in_block = false;
     /* Trailers of a stream that was complete before them are not the beginning of another. */
-    if (!stream && (!ok || pseudo(&fields->fields, role == KFL_CLIENT ? ":method" : ":status").at))
-        stream = stream_get(l7, id, true);
+    if (!stream &&
+        (!ok || http2_field(&fields->fields, role == KFL_CLIENT ? ":method" : ":status").at))
+        stream = http2_stream_get(l7, &http->streams, id, true);
     if (stream) {
         stream->message[role].wire += FRAME_HEADER + side->block_frame.size;
         stream->message[role].broken |= !ok;
-        message_head(l7, stream, role, &fields->fields, ends);
+        http2_message_head(l7, &http->streams, stream, role, &fields->fields, ends);
     }
     l7_text_free(l7, &side->block);
 }
@@ -527,200 +491,4 @@ static void settings(struct l7 *l7, enum kfl_side number, const struct frame *fr
             other->table_size_new = true;
         }
     }
-}
-
-/* ---- messages ---- */
-
-static void message_head(struct l7 *l7, struct stream2 *stream, enum kfl_side number,
-                         struct http_fields *fields, bool ends)
-{
-    struct message *message = &stream->message[number];
-    struct http_known known = {.content_length = -1};
-    const struct kfl_demand *demand = l7_demand(l7);
-    struct http_text status = pseudo(fields, ":status");
-    enum kfl_field map =
-        number == KFL_CLIENT ? KFL_FIELD_HTTP_REQUEST_HEADERS : KFL_FIELD_HTTP_RESPONSE_HEADERS;
-    bool later;
-    struct fact_tape *tape;
-
-    if (number == KFL_SERVER && status.size == 3 && status.at[0] == '1')
-        return;          /* interim */
-    if (message->seen) { /* trailers */
-        if (message->half)
-            hpack_save(l7, &message->head, fields);
-        if (ends)
-            message_end(l7, stream, number);
-        return;
-    }
-    message->seen = true;
-    for (uint32_t i = 0; i < fields->n; i++)
-        http_know(&known, &fields->field[i]);
-    stream->grpc |= http_text_begins(known.type, "application/grpc") || known.grpc_status;
-    if (number == KFL_CLIENT)
-        stream->gql = http_gql_possible(pseudo(fields, ":method"), known.type);
-    message->coding = known.coding;
-    message->type_size = known.type.size < TYPE_SIZE ? (uint16_t)known.type.size : TYPE_SIZE;
-    if (message->type_size)
-        memcpy(message->type, known.type.at, message->type_size);
-    message->collect = !ends && http_body_wanted(demand, number, stream->gql);
-    message->half = l7_half_new(l7, number, stream->id);
-    tape = l7_tape(l7);
-    later = !ends &&
-            (fact_wanted(tape, map) ||
-             (number == KFL_SERVER && (fact_wanted(tape, KFL_FIELD_HTTP_RESPONSE_GRPC_STATUS) ||
-                                       fact_wanted(tape, KFL_FIELD_HTTP_RESPONSE_GRPC_MESSAGE))));
-    if (number == KFL_CLIENT) {
-        request_head(l7, stream, tape, fields);
-    } else {
-        int64_t code = 0;
-
-        for (uint32_t i = 0; i < status.size && i < 3; i++)
-            code = code * 10 + (status.at[i] - '0') % 10;
-        fact_int(tape, KFL_FIELD_HTTP_RESPONSE_STATUS, code);
-        fact_text(tape, KFL_FIELD_HTTP_RESPONSE_HTTP_VERSION, "HTTP/2.0");
-        fact_string(tape, KFL_FIELD_HTTP_RESPONSE_REDIRECT_URL, known.location.at,
-                    known.location.size);
-    }
-    l7_half_add(l7, message->half);
-    hpack_save(l7, &message->head, fields);
-    /* Complete as soon as nothing that is asked for can still come. */
-    if (ends || (!later && !message->collect && !http_end_wanted(demand, number)))
-        message_end(l7, stream, number);
-}
-
-static void request_head(struct l7 *l7, struct stream2 *stream, struct fact_tape *tape,
-                         const struct http_fields *fields)
-{
-    struct http_text method = pseudo(fields, ":method"), target = pseudo(fields, ":path");
-
-    if (!target.at)
-        target = pseudo(fields, ":authority"); /* CONNECT */
-    fact_string(tape, KFL_FIELD_HTTP_REQUEST_METHOD, method.at, method.size);
-    http_target_facts(tape, l7_scratch(l7), target, stream->grpc);
-    fact_text(tape, KFL_FIELD_HTTP_REQUEST_HTTP_VERSION, "HTTP/2.0");
-    fact_int(tape, KFL_FIELD_HTTP_REQUEST_STREAM_ID, stream->id);
-}
-
-/* A message is complete: its headers with trailers, its body. */
-static void message_end(struct l7 *l7, struct stream2 *stream, enum kfl_side number)
-{
-    struct message *message = &stream->message[number];
-    struct l7_half *half = message->half;
-    struct hpack_fields *fields = hpack_scratch(l7);
-    struct http_body body = {
-        .type = {message->type, message->type_size},
-        .bytes = {message->body.data, message->body.size},
-        .size = message->body_size,
-        .coding = message->coding,
-    };
-    struct http_text text;
-    struct fact_tape *tape;
-    bool gql = false;
-
-    if (!message->seen || message->complete)
-        return;
-    message->complete = true;
-    message->half = NULL;
-    if (number == KFL_SERVER && !stream->message[KFL_CLIENT].complete)
-        message_end(l7, stream, KFL_CLIENT); /* answered before it was through */
-    tape = l7_tape(l7);
-    hpack_load(&message->head, fields);
-    http_header_facts(tape, number, &fields->fields);
-    if (number == KFL_SERVER) {
-        if (http_has(&fields->fields, "grpc-status")) {
-            stream->grpc = true;
-            http_grpc_facts(tape, &fields->fields);
-        } else {
-            fact_int(tape, KFL_FIELD_HTTP_RESPONSE_GRPC_STATUS, -1);
-        }
-    }
-    text = http_body_facts(tape, l7_scratch(l7), number, &body);
-    if (number == KFL_CLIENT && stream->gql)
-        gql = http_gql_facts(tape, l7_scratch(l7), text);
-    l7_half_add(l7, half);
-    if (gql || stream->grpc)
-        l7_half_proto(half, gql ? KFL_PROTO_GQL : KFL_PROTO_GRPC);
-    l7_half_version(half, "2.0");
-    l7_half_wire(half, message->wire);
-    if (message->broken)
-        l7_half_error(half, KFL_ERROR_DISSECTION, "headers refer to what was not seen");
-    l7_text_free(l7, &message->head);
-    l7_text_free(l7, &message->body);
-    if (number == KFL_CLIENT) {
-        if (half)
-            l7_request(l7, half);
-        return;
-    }
-    if (half)
-        l7_response(l7, half);
-    stream_free(l7, stream);
-}
-
-/* The stream is over, however far it got. */
-static void stream_end(struct l7 *l7, struct stream2 *stream, const char *unanswered)
-{
-    uint32_t id = stream->id;
-
-    message_end(l7, stream, KFL_CLIENT);
-    if (stream->message[KFL_SERVER].seen) {
-        message_end(l7, stream, KFL_SERVER);
-        return;
-    }
-    if (unanswered)
-        l7_unanswered(l7, l7_pending(l7, id), unanswered);
-    stream_free(l7, stream);
-}
-
-static struct stream2 *stream_get(struct l7 *l7, uint32_t id, bool make)
-{
-    struct http2 *http = l7_state(l7);
-    struct stream2 **bucket = &http->bucket[id / 2 % N_BUCKETS], *stream;
-
-    for (stream = *bucket; stream; stream = stream->next)
-        if (stream->id == id)
-            return stream;
-    if (!make || !id)
-        return NULL;
-    if (http->n_streams >= STREAMS_MAX) { /* somewhere an old one */
-        for (unsigned i = 1; i <= N_BUCKETS; i++) {
-            struct stream2 *old = http->bucket[(id / 2 + i) % N_BUCKETS];
-
-            if (old) {
-                stream_end(l7, old, NULL);
-                break;
-            }
-        }
-    }
-    stream = l7_memory(l7, sizeof(*stream));
-    if (!stream)
-        return NULL;
-    *stream = (struct stream2){.id = id, .next = *bucket};
-    *bucket = stream;
-    http->n_streams++;
-    return stream;
-}
-
-static void stream_free(struct l7 *l7, struct stream2 *stream)
-{
-    struct http2 *http = l7_state(l7);
-    struct stream2 **at = &http->bucket[stream->id / 2 % N_BUCKETS];
-
-    while (*at != stream)
-        at = &(*at)->next;
-    *at = stream->next;
-    http->n_streams--;
-    for (int i = 0; i < 2; i++) {
-        l7_half_free(l7, stream->message[i].half);
-        l7_text_free(l7, &stream->message[i].head);
-        l7_text_free(l7, &stream->message[i].body);
-    }
-    l7_memory_free(l7, stream);
-}
-
-static struct http_text pseudo(const struct http_fields *fields, const char *name)
-{
-    for (uint32_t i = 0; i < fields->n; i++)
-        if (http_text_is(fields->field[i].name, name))
-            return fields->field[i].value;
-    return (struct http_text){0};
 }
