@@ -11,14 +11,17 @@ on t0 sees what was sent to the tap; XDP on t1 takes the frames before anyone el
 Everything is made and removed by the Lab; nothing outside its namespaces is touched.
 """
 import atexit
+import ctypes
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 
 BUILD = os.environ.get("BUILD", os.path.join(os.path.dirname(__file__), "..", "build"))
 TAPEDECK = os.path.join(BUILD, "mgmt", "tapedeck")
@@ -70,6 +73,66 @@ def wait_for(condition, seconds, what):
         if time.monotonic() > end:
             raise RuntimeError(f"waited {seconds} s for {what}")
         time.sleep(0.05)
+
+
+class Child:
+    """A function that runs in a namespace, in a process of its own. To Lab.stop() it is a Popen."""
+
+    def __init__(self, netns, log, function, *arguments):
+        self.returncode, self.data = None, b""
+        self.reader, writer = os.pipe()
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if self.pid:
+            os.close(writer)
+            return
+        status = 1
+        try:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(out, 1)
+            os.dup2(out, 2)
+            handle = os.open(f"/run/netns/{netns}", os.O_RDONLY)
+            if ctypes.CDLL(None, use_errno=True).setns(handle, 0x40000000):  # CLONE_NEWNET
+                raise OSError(ctypes.get_errno(), "setns")
+            with os.fdopen(writer, "wb") as file:
+                pickle.dump(function(*arguments), file)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+
+    def result(self):
+        """-> what the function returned; None if it could not"""
+        with os.fdopen(self.reader, "rb") as file:
+            data = file.read()
+        return pickle.loads(data) if self.wait() == 0 else None
+
+    def poll(self):
+        if self.returncode is None and os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            self.wait()
+        return self.returncode
+
+    def send_signal(self, how):
+        if self.poll() is None:
+            os.kill(self.pid, how)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self, seconds=None):
+        if seconds is not None:
+            end = time.monotonic() + seconds
+            while self.poll() is None:
+                if time.monotonic() > end:
+                    raise subprocess.TimeoutExpired("a function", seconds)
+                time.sleep(0.02)
+        if self.returncode is None:
+            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.returncode
 
 
 class Lab:
@@ -125,6 +188,14 @@ class Lab:
         process.log = log.name
         self.processes.append(process)
         return process
+
+    def call(self, ns, function, *arguments):
+        """starts a function in a namespace -> Child"""
+        log = self.path(f"log-{len(self.processes)}-{function.__name__}")
+        child = Child(self.ns(ns), log, function, *arguments)
+        child.log = log
+        self.processes.append(child)
+        return child
 
     def stop(self, process, how=signal.SIGTERM, seconds=30):
         """-> exit status"""
