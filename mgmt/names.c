@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "../kfl-jit/ensure.h"
+#include "names_spells.h"
 
 /* ROWS_MAX bounds what a broken names file can cost: 80 MiB. */
 enum { BLOCK_SIZE = 64 << 10, SLOTS_FIRST = 256, READERS = 64, PREFIXES = 129, ROWS_MAX = 1 << 20 };
@@ -48,10 +49,10 @@ struct reader {
 
 struct names_board {
     struct names *_Atomic current;
+    const struct names_spells *spells; /* null: none */
     struct reader readers[READERS];
 };
 
-static const char *intern(struct names_pool *pool, const char *text);
 static const char *store(struct names_pool *pool, const char *text, size_t size);
 static bool pool_grow(struct names_pool *pool);
 static bool table_grow(struct names *names);
@@ -97,6 +98,29 @@ bool names_pool_full(const struct names_pool *pool)
     return pool->full;
 }
 
+const char *names_pool_text(struct names_pool *pool, const char *text)
+{
+    size_t mask_ = pool->n_slots - 1;
+    size_t i = hash_text(text) & mask_;
+
+    for (; pool->slots[i]; i = (i + 1) & mask_)
+        if (!strcmp(pool->slots[i], text))
+            return pool->slots[i];
+    if ((pool->n_texts + 1) * 2 > pool->n_slots) {
+        if (!pool_grow(pool))
+            return NULL;
+        return names_pool_text(pool, text); /* once: there is room now */
+    }
+    pool->slots[i] = store(pool, text, strlen(text) + 1);
+    pool->n_texts += pool->slots[i] != NULL;
+    return pool->slots[i];
+}
+
+size_t names_pool_size(const struct names_pool *pool)
+{
+    return pool->size;
+}
+
 struct names *names_create(struct names_pool *pool)
 {
     struct names *names = calloc(1, sizeof(*names));
@@ -130,8 +154,8 @@ int names_add(struct names *names, const uint8_t addr[static 16], uint8_t prefix
 
     if (prefix > 128 || strlen(name) > NAMES_TEXT_MAX || strlen(namespace) > NAMES_TEXT_MAX)
         return -EINVAL;
-    row.row.name = intern(names->pool, name);
-    row.row.namespace = intern(names->pool, namespace);
+    row.row.name = names_pool_text(names->pool, name);
+    row.row.namespace = names_pool_text(names->pool, namespace);
     if (!row.row.name || !row.row.namespace)
         return names->pool->full ? -ENOSPC : -ENOMEM;
     memcpy(row.row.addr, addr, 16);
@@ -158,6 +182,14 @@ int names_add(struct names *names, const uint8_t addr[static 16], uint8_t prefix
 bool names_find(const struct names *names, const uint8_t addr[static 16], const char **ret_name,
                 const char **ret_namespace)
 {
+    uint8_t prefix;
+
+    return names_find_prefix(names, addr, ret_name, ret_namespace, &prefix);
+}
+
+bool names_find_prefix(const struct names *names, const uint8_t addr[static 16],
+                       const char **ret_name, const char **ret_namespace, uint8_t *ret_prefix)
+{
     uint8_t masked[16];
 
     memcpy(masked, addr, 16);
@@ -169,6 +201,7 @@ bool names_find(const struct names *names, const uint8_t addr[static 16], const 
         if (number) {
             *ret_name = names->rows[number - 1].row.name;
             *ret_namespace = names->rows[number - 1].row.namespace;
+            *ret_prefix = names->prefixes[i];
             return true;
         }
     }
@@ -258,11 +291,23 @@ void names_publish(struct names_board *board, struct names *names)
 {
     struct names *old = atomic_exchange(&board->current, names);
 
-    /* Whoever entered before the exchange may still be in the old table; who enters now is not. */
+    names_board_wait(board);
+    names_free(old);
+}
+
+/* Whoever entered before may still be in what was taken away; who enters now is not. */
+void names_board_wait(void *context)
+{
+    struct names_board *board = context;
+
     for (unsigned i = 0; i < READERS; i++)
         while (atomic_load(&board->readers[i].inside))
             sched_yield();
-    names_free(old);
+}
+
+void names_board_set_spells(struct names_board *board, const struct names_spells *spells)
+{
+    board->spells = spells;
 }
 
 const struct names *names_published(const struct names_board *board)
@@ -276,32 +321,16 @@ bool names_lookup(void *context, const uint8_t addr[16], uint64_t ts_ns, const c
     struct names_board *board = context;
     struct reader *reader = &board->readers[reader_of_thread()];
     const struct names *names;
+    uint8_t prefix = 0;
     bool found;
 
     atomic_fetch_add(&reader->inside, 1);
     names = atomic_load(&board->current);
-    found = names && names_find(names, addr, ret_name, ret_namespace);
+    found = names && names_find_prefix(names, addr, ret_name, ret_namespace, &prefix);
+    if (board->spells && (!found || prefix < 128))
+        found |= names_spells_find(board->spells, addr, ts_ns, ret_name, ret_namespace);
     atomic_fetch_sub(&reader->inside, 1);
     return found;
-}
-
-/* The pool's copy of the text; null: no room. */
-static const char *intern(struct names_pool *pool, const char *text)
-{
-    size_t mask_ = pool->n_slots - 1;
-    size_t i = hash_text(text) & mask_;
-
-    for (; pool->slots[i]; i = (i + 1) & mask_)
-        if (!strcmp(pool->slots[i], text))
-            return pool->slots[i];
-    if ((pool->n_texts + 1) * 2 > pool->n_slots) {
-        if (!pool_grow(pool))
-            return NULL;
-        return intern(pool, text); /* once: there is room now */
-    }
-    pool->slots[i] = store(pool, text, strlen(text) + 1);
-    pool->n_texts += pool->slots[i] != NULL;
-    return pool->slots[i];
 }
 
 static const char *store(struct names_pool *pool, const char *text, size_t size)

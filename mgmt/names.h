@@ -6,12 +6,14 @@
  *
  *     files --names_load()--> struct names --names_publish()--> board <--names_lookup()--
  * classifiers
+ *     Kubernetes --names_spell_begin(), _end()--> spells -------^
  *                                  |
  *                             texts in the pool
  *
  * The longest prefix wins. For the same prefix lines go before Kubernetes objects and the later
  * one before the earlier; of objects a node goes before a pod, a pod before a service, a service
- * before an endpoint.
+ * before an endpoint. What a file says of an address goes before what the Kubernetes API says
+ * (names_spells.h), and that before what a file says of its network.
  *
  * Texts belong to the pool and stay valid as long as it does, each kept once: a stream holds on to
  * the name of its first packet however often tables come and go. The pool is bounded; what does
@@ -34,6 +36,10 @@ struct names;
 int names_pool_create(size_t size_max, struct names_pool **ret_pool); /* bytes of texts */
 void names_pool_free(struct names_pool *pool);
 bool names_pool_full(const struct names_pool *pool); /* something was left out for want of room */
+
+/* The pool's copy of the text, null without room. Loading thread. */
+const char *names_pool_text(struct names_pool *pool, const char *text);
+size_t names_pool_size(const struct names_pool *pool); /* bytes used */
 
 /* A table from files. -> 0, or -errno with "FILE:LINE: what and the way out". No files: an empty
  * table. */
@@ -58,6 +64,9 @@ int names_add(struct names *names, const uint8_t addr[static 16], uint8_t prefix
 /* addr: network order, IPv4 as ::ffff:a.b.c.d. Unknown: false, results untouched. */
 bool names_find(const struct names *names, const uint8_t addr[static 16], const char **ret_name,
                 const char **ret_namespace);
+/* ... and the prefix that it was found by; 0: none. */
+bool names_find_prefix(const struct names *names, const uint8_t addr[static 16],
+                       const char **ret_name, const char **ret_namespace, uint8_t *ret_prefix);
 size_t names_count(const struct names *names);
 
 struct names_row {
@@ -76,14 +85,19 @@ char *names_format_address(const uint8_t addr[static 16], uint8_t prefix,
 
 /* ---- the table in force ---- */
 struct names_board;
+struct names_spells;
 
 int names_board_create(struct names_board **ret_board);
 void names_board_free(struct names_board *board); /* with the table on it */
 /* Takes the table over; the one before is freed as soon as no lookup is in it. */
 void names_publish(struct names_board *board, struct names *names);
 const struct names *names_published(const struct names_board *board); /* publishing thread */
+/* Before the first lookup, made with names_board_wait() and the board; stays the caller's. */
+void names_board_set_spells(struct names_board *board, const struct names_spells *spells);
+/* Until every lookup that had begun is over; context: a board. */
+void names_board_wait(void *context);
 /* The stream table's struct stream_name_source; context: a board. ts_ns: time of the packet that
- * asks (files know no times). */
+ * asks: of spells the one that held then; files know no times. */
 bool names_lookup(void *context, const uint8_t addr[16], uint64_t ts_ns, const char **ret_name,
                   const char **ret_namespace);
 
