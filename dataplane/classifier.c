@@ -168,7 +168,7 @@ static int create_parts(struct classifier *classifier)
     };
     int err = 0;
 
-    streams.number_first = config->number;
+    streams.number_first = config->number_base + config->number;
     streams.number_step = config->n_classifiers;
     streams.sink = (struct stream_sink){verdict_ended, classifier};
     streams.counters = &classifier->counters;

@@ -32,6 +32,7 @@ struct classifier_config {
     unsigned number; /* of this classifier */
     unsigned n_classifiers;
     uint64_t hash_seed;           /* as decode()'s */
+    uint64_t number_base;         /* streams are numbered from here on */
     struct stream_config streams; /* sink, counters and numbering are the classifier's */
     struct l7_config l7;
     enum lookback_kind lookback_kind;

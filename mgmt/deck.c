@@ -12,6 +12,7 @@
 #include "../kfl-jit/ensure.h"
 #include "../writer/chunk_recorder.h"
 #include "../writer/writer.h"
+#include "numbers.h"
 #include "recording.h"
 #include "stats.h"
 #include "units.h"
@@ -40,6 +41,7 @@ struct deck {
     struct pipeline *pipeline;
     bool started, stopped;
     struct slot slots[KFL_SLOT_MAX];
+    struct numbers *numbers;
     struct kfl_statement *never; /* matches nothing: for jobs that have reached their limit */
 };
 
@@ -52,6 +54,7 @@ static int count_threads(const struct conf *conf, unsigned *ret_rx, unsigned *re
 static int publish(struct deck *deck, uint64_t changed, char *reterr_text);
 static void detach_those_left(struct deck *deck);
 static void take_events(struct deck *deck);
+static uint64_t next_number(const struct deck *deck);
 static unsigned turn_writer(void *context);
 static uint64_t now_ns(clockid_t clock);
 
@@ -77,7 +80,9 @@ int deck_open(const struct conf *conf, const char *store, struct names_board *na
     deck->whole_entries = !strcmp(conf->entries, "whole");
     err = kfl_statement_create("false", 5, 0, &deck->never, NULL);
     ensure(!err);
-    err = open_sources(deck, conf, reterr_text);
+    err = numbers_open(store, &deck->numbers, reterr_text, DECK_ERROR_SIZE);
+    if (!err)
+        err = open_sources(deck, conf, reterr_text);
     if (!err)
         err = open_writer(deck, conf, reterr_text);
     if (!err)
@@ -132,6 +137,7 @@ void deck_close(struct deck *deck)
 {
     if (!deck)
         return;
+    numbers_close(deck->numbers, deck->pipeline ? next_number(deck) : 0);
     if (deck->pipeline)
         pipeline_free(deck->pipeline);
     for (unsigned i = 0; i < deck->n_classifiers; i++)
@@ -149,6 +155,7 @@ void deck_step(struct deck *deck)
 {
     detach_those_left(deck);
     take_events(deck);
+    numbers_step(deck->numbers, next_number(deck));
 }
 
 void deck_stats(struct deck *deck, struct doc *rows)
@@ -435,6 +442,7 @@ static int open_pipeline(struct deck *deck, const struct conf *conf, struct name
         streams->names.lookup = names_lookup;
         streams->names.context = names;
     }
+    config.classifier.number_base = numbers_first(deck->numbers);
     config.classifier.l7.memory = conf->l7_memory;
     config.classifier.l7.response_timeout_ns = conf->response_timeout;
     config.classifier.l7.text_max = (uint32_t)conf->text_max;
@@ -476,6 +484,20 @@ static int count_threads(const struct conf *conf, unsigned *ret_rx, unsigned *re
     *ret_rx = n_rx;
     *ret_classifiers = n_classifiers;
     return 0;
+}
+
+/* No stream has this number yet, nor a greater one. */
+static uint64_t next_number(const struct deck *deck)
+{
+    uint64_t most = 0;
+
+    for (unsigned i = 0; i < deck->n_classifiers; i++) {
+        const struct classifier *classifier = pipeline_classifier(deck->pipeline, i);
+        uint64_t n = counter_get(classifier_counters(classifier), COUNTER_streams);
+
+        most = n > most ? n : most;
+    }
+    return numbers_first(deck->numbers) + most * deck->n_classifiers;
 }
 
 static unsigned turn_writer(void *context)

@@ -129,6 +129,12 @@ def restarts(tap, lab, conf, daemon):
     tap.ok(status == 0, "after kill -9 the recording is whole", err)
     lab.tapedeck("recording", "export", "everything", "-o", out)
     tap.ok(counts_in(out, f"http.response && ip.addr == {CLIENTS[3]}") == 1, "what was flushed before kill -9 is there")
+    seen = [entry["stream"] for entry in lab.tapedeck_json("recording", "view", "everything")]
+    tap.ok(len(set(seen)) == len(seen) == 6, "each stream has a number of its own, also after restarts", str(seen))
+    lab.tapedeck("recording", "export", "everything", "--stream", str(seen[-1]), "-o", out)
+    ports = {row[0] for row in tshark_fields(out, "tcp.flags.syn == 1 && tcp.flags.ack == 0", "tcp.srcport")}
+    tap.ok(len(ports) == 1 and counts_in(out, f"ip.addr == {CLIENTS[3]}") == counts_in(out, "tcp"),
+           "an export by number gives that stream alone", str(ports))
     return daemon
 
 
