@@ -40,6 +40,12 @@ struct command {
 extern const struct command commands[];
 extern const unsigned n_commands;
 
+/* Those of every command. */
+extern const struct option_row cli_options[];
+
+/* Finds the row by the words and calls its function. -> enum cli_exit */
+int cli_main(int argc, char **argv);
+
 /* "tapedeck job create: " and the text, one line on stderr. */
 void cli_error(const struct cli *cli, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

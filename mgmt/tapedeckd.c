@@ -9,29 +9,12 @@
 #include <unistd.h>
 
 #include "daemon.h"
+#include "daemon_options.h"
 #include "log.h"
 #include "names.h"
-#include "options.h"
 #include "units.h"
 
 enum { EXIT_OK = 0, EXIT_FAIL = 1, EXIT_BAD = 2 };
-
-#define CONF_DEFAULT "/etc/tapedeck/tapedeck.conf"
-
-static struct {
-    const char *conf;
-    bool check, foreground, help, version;
-} values;
-
-static const struct option_row rows[] = {
-    OPTION_TEXT("config", 'c', "FILE", values.conf, "configuration (" CONF_DEFAULT ")"),
-    OPTION_FLAG("check", 0, values.check,
-                "read the configuration, say what is wrong, start nothing"),
-    OPTION_FLAG("foreground", 0, values.foreground, "stay in the foreground, log to stderr"),
-    OPTION_FLAG("help", 'h', values.help, "this text"),
-    OPTION_FLAG("version", 0, values.version, "the version"),
-    OPTION_END,
-};
 
 static int check(const char *path);
 static int run(const char *path, int ready);
@@ -40,7 +23,7 @@ static void block_signals(void);
 
 int main(int argc, char **argv)
 {
-    const struct option_row *const tables[] = {rows, NULL};
+    const struct option_row *const tables[] = {daemon_option_rows, NULL};
     char error[OPTIONS_ERROR_SIZE];
     int n = options_parse(tables, argc - 1, argv + 1, error);
     int ready = -1;
@@ -49,29 +32,29 @@ int main(int argc, char **argv)
         fprintf(stderr, "tapedeckd: %s\n", n < 0 ? error : "takes no arguments: see --help");
         return EXIT_BAD;
     }
-    if (values.help) {
+    if (daemon_options.help) {
         printf("tapedeckd - records whole streams in which something happened\n\n"
                "usage: tapedeckd [OPTION...]\n\noptions:\n");
-        options_help(rows, stdout);
+        options_help(daemon_option_rows, stdout);
         return EXIT_OK;
     }
-    if (values.version) {
+    if (daemon_options.version) {
         printf("tapedeckd %s\n", TAPEDECK_VERSION);
         return EXIT_OK;
     }
-    if (!values.conf)
-        values.conf = CONF_DEFAULT;
+    if (!daemon_options.conf)
+        daemon_options.conf = CONF_DEFAULT;
     setvbuf(stderr, NULL, _IOLBF, 0);
     umask(0027);
     block_signals();
-    if (values.check)
-        return check(values.conf);
-    if (!values.foreground && !getenv("NOTIFY_SOCKET")) {
+    if (daemon_options.check)
+        return check(daemon_options.conf);
+    if (!daemon_options.foreground && !getenv("NOTIFY_SOCKET")) {
         ready = go_to_background();
         if (ready < 0)
             return EXIT_FAIL;
     }
-    return run(values.conf, ready);
+    return run(daemon_options.conf, ready);
 }
 
 /* Also what the file points to: statements, schedules, names. */
