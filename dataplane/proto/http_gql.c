@@ -71,7 +71,7 @@ bool http_gql_facts(struct fact_tape *tape, struct http_scratch *scratch, struct
 static bool json_members(struct http_text body, struct http_text *ret_query,
                          struct http_text *ret_operation)
 {
-    struct json json = {body.at, body.at + body.size};
+    struct json json = {body.at, body.size ? body.at + body.size : body.at};
 
     json_space(&json);
     if (json.at == json.end || *json.at++ != '{')

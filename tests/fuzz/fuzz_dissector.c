@@ -2,7 +2,8 @@
  *
  *     input: [which][flags] then pieces: [side, bit 7: a gap][size, 2 bytes][bytes]
  *
- * which: a dissector by its place in the table; 255: the probes decide. flags: bit 0 a datagram
+ * which: a dissector by its place in the table; 255: the probes decide; $FUZZ_DISSECTOR, a name,
+ * goes before it. flags: bit 0 a datagram
  * transport, bit 1 the client is not known, bit 2 nothing but protocols is asked for, bits 3-4 how
  * it ends. The seeds are the conversations of test_proto.c. */
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static const struct dissector *chosen(uint8_t which);
 static void on_entry(void *context, struct stream *stream, struct kfl_entry *entry);
 static void on_protocol(void *context, struct stream *stream);
 
@@ -19,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct l7_context *context;
     struct stream stream = {.flags = STREAM_SYN_SEEN, .key = {.port = {40000, 80}}};
-    const struct dissector *dissector = NULL;
+    const struct dissector *dissector;
     uint64_t ts_ns = 1;
     uint8_t flags;
 
@@ -33,8 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2)
         return 0;
     flags = data[1];
-    if (data[0] != 255)
-        dissector = l7_dissectors[data[0] % l7_n_dissectors];
+    dissector = chosen(data[0]);
     stream.l4 = flags & 1 ? KFL_L4_UDP : KFL_L4_TCP;
     if (dissector && !(kfl_proto_info[dissector->proto].layer4 & stream.l4))
         stream.l4 = dissector->proto == KFL_PROTO_ICMP   ? KFL_L4_ICMP
@@ -80,6 +81,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (stream.l7 || pool_used(context->pool))
         abort(); /* a leak */
     return 0;
+}
+
+static const struct dissector *chosen(uint8_t which)
+{
+    const char *name = getenv("FUZZ_DISSECTOR");
+
+    if (!name)
+        return which == 255 ? NULL : l7_dissectors[which % l7_n_dissectors];
+    for (unsigned i = 0; i < l7_n_dissectors; i++)
+        if (!strcmp(l7_dissectors[i]->name, name))
+            return l7_dissectors[i];
+    abort();
 }
 
 static void check_facts(const struct kfl_half *half)
