@@ -16,9 +16,9 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from live import SERVER, TAPEDECK, Lab, Tap, run, wait_for
 from operations import compare, label
-from servers import redis
+from servers import postgresql, redis
 
-GROUPS = [*redis.GROUPS]
+GROUPS = [*redis.GROUPS, *postgresql.GROUPS]
 
 SHOWN = 12
 MARK_PORT = 9  # discard

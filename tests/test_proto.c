@@ -329,7 +329,8 @@ static void postgresql_entries(void)
                "values($1)\000\000\000B\000\000\000\016\000s1\000\000\000\000\000"
                "\000\000E\000\000\000\011\000\000\000\000\000S\000\000\000\004"),
         TALK_S(
-            "1\000\000\000\0042\000\000\000\004C\000\000\000\017INSERT 0 1\000Z\000\000\000\005I"),
+            "1\000\000\000\0042\000\000\000\004D\000\000\000\013\000\001\000\000\000\0011C\000\000"
+            "\000\017INSERT 0 1\000Z\000\000\000\005I"),
         TALK_C("P\000\000\000\013\000bad\000\000\000E\000\000\000\011\000\000\000\000\000S\000\000"
                "\000\004"),
         TALK_S("E\000\000\000!SERROR\000C42601\000Msyntax error\000\000Z\000\000\000\005I"),
@@ -351,7 +352,7 @@ static void postgresql_entries(void)
               "} response[5]{status='ok' tag='' columns=0 rows=0}\n"
               "POSTGRESQL 3.0 request[10]{portal='' query='insert into t values($1)' "
               "command='Execute' user='app' database='shop' applicationName='psql'} r"
-              "esponse[21]{status='ok' tag='INSERT 0 1' columns=0 rows=0}\n"
+              "esponse[33]{status='ok' tag='INSERT 0 1' columns=1 rows=1}\n"
               "POSTGRESQL 3.0 request[12]{statement='' query='bad' command='Parse' us"
               "er='app' database='shop' applicationName='psql'} response[34]{severity"
               "='ERROR' errorCode='42601' errorMessage='syntax error' status='error' "

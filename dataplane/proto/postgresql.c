@@ -440,7 +440,11 @@ static void server_message(struct l7 *l7, uint8_t type, uint32_t wire, struct cu
     case 'T':
         state->columns = cursor_u16(&c);
         break;
-    case 'D':
+    case 'D': /* an Execute without a Describe: the row says how wide it is */
+        if (!state->columns)
+            state->columns = cursor_u16(&c);
+        state->rows++;
+        break;
     case 'd':
         state->rows++;
         break;
@@ -503,8 +507,7 @@ static size_t parse_ssl_answer(struct l7 *l7, uint8_t byte)
 static size_t parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size)
 {
     struct state *state = l7_state(l7);
-    uint32_t length, shown;
-    bool data_only;
+    uint32_t length, shown, shown_max = L7_SHOWN_MAX;
 
     if (side == KFL_SERVER && state->asked_ssl) {
         size_t used = size ? parse_ssl_answer(l7, data[0]) : 0;
@@ -530,8 +533,11 @@ static size_t parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size
         return size;
     }
     length++;
-    data_only = data[0] == 'd' || (side == KFL_SERVER && data[0] == 'D');
-    shown = l7_message(l7, side, size, length, data_only ? 5 : L7_SHOWN_MAX);
+    if (data[0] == 'd')
+        shown_max = 5;
+    else if (side == KFL_SERVER && data[0] == 'D')
+        shown_max = 7; /* with the count of columns */
+    shown = l7_message(l7, side, size, length, shown_max);
     if (!shown)
         return 0;
     if (side == KFL_CLIENT)
