@@ -44,41 +44,6 @@ static inline void visit_member(struct visit *visit, const struct fact *map,
 static void visit_node(struct visit *visit, const struct fact *node, const struct ast_step *step,
                        uint32_t n_steps);
 
-static inline struct kfl_value value_of(const struct fact *node)
-{
-    struct kfl_value value = {.type = KFL_NULL};
-
-    switch ((enum fact_type)node->type) {
-    case FACT_NULL:
-        break;
-    case FACT_BOOL:
-        value.type = KFL_BOOL;
-        value.boolean = node->bool_value;
-        break;
-    case FACT_INT:
-        value.type = KFL_INT;
-        value.integer = fact_int_of(node);
-        break;
-    case FACT_FLOAT:
-        value.type = KFL_FLOAT;
-        value.number = fact_float_of(node);
-        break;
-    case FACT_STRING:
-        value.type = KFL_STRING;
-        value.text = fact_value_of(node);
-        value.size = node->value_size;
-        break;
-    case FACT_ARRAY:
-        value.type = KFL_ARRAY;
-        break;
-    case FACT_OBJECT:
-    case FACT_MAP:
-        value.type = KFL_OBJECT;
-        break;
-    }
-    return value;
-}
-
 static inline uint8_t *cells_of_atoms(const struct plan_worker *worker)
 {
     return worker->frame->cell + CODE_CELL_ATOMS;
@@ -101,6 +66,14 @@ static inline struct kfl_verdict run(const struct kfl_plan *plan, struct plan_wo
 {
     struct frame *frame = worker->frame;
 
+    if (code->packet && plan->mode != KFL_PLAN_TREE) {
+        void *context = (void *)(uintptr_t)stream; /* is only read */
+        uint64_t out = code->packet_native && plan->mode == KFL_PLAN_NATIVE
+                           ? code->packet_native(context)
+                           : jit_interpret(code->packet, context);
+
+        return (struct kfl_verdict){code->slots & ~out, out};
+    }
     if (!is_native(plan, code))
         return code_run(code, frame->cell, protos);
     packet_facts(stream, code->reads, &frame->facts);
@@ -115,9 +88,15 @@ static inline struct kfl_verdict run(const struct kfl_plan *plan, struct plan_wo
 struct kfl_verdict kfl_plan_stream(const struct kfl_plan *plan, unsigned number,
                                    const struct kfl_stream *stream, uint64_t ask)
 {
+    jit_function *packet = plan->packet_native[__builtin_ctz(stream->l4)];
     struct plan_worker *worker = &plan->worker[number];
     struct kfl_verdict verdict, other;
 
+    if (packet && stream->oriented && stream->protos) {
+        uint64_t out = packet((void *)(uintptr_t)stream);
+
+        return (struct kfl_verdict){plan->slots & ask & ~out, plan->slots & ask & out};
+    }
     ensure(number < plan->n_workers);
     verdict = stream_one_way(plan, worker, stream);
     if (!stream->oriented && !stream->ended) {
@@ -213,6 +192,8 @@ static struct kfl_verdict entry_one_way(const struct kfl_plan *plan, struct plan
     const struct cells cells = cells_of(worker);
     uint32_t n = plan->atoms.n_atoms;
 
+    if (of->code.packet && plan->mode != KFL_PLAN_TREE)
+        return run(plan, worker, &of->code, entry->stream, UINT32_MAX);
     memcpy(cells.cell, of->template + (size_t)(request * SIDE_STATES + response) * n, n);
     for (uint32_t i = 0; i < subjects->n; i++)
         fill_fact(plan, worker, &facts, &plan->atoms.subject[plan->list[subjects->first + i]]);
@@ -350,7 +331,7 @@ static void fill_node(const struct atoms *atoms, const struct subject *subject,
     struct visit visit = {.atoms = atoms, .subject = subject, .member = place->member};
 
     if (!n_rest) {
-        struct found found = {value_of(node), node};
+        struct found found = {value_of_fact(node), node};
 
         fill_found(atoms, subject, &found, cells);
         return;
@@ -385,7 +366,7 @@ static void fill_found(const struct atoms *atoms, const struct subject *subject,
         return;
     FACT_EACH(element, fact_value_of(node), node->value_size)
     {
-        struct kfl_value value = value_of(element);
+        struct kfl_value value = value_of_fact(element);
 
         subject_element(atoms, subject, &value, cells);
     }
@@ -408,7 +389,7 @@ static inline void visit_member(struct visit *visit, const struct fact *map,
     {
         if (child->key_size == step->size && !child->field &&
             !memcmp(fact_key_of(child), step->name, step->size)) {
-            visit->first = (struct found){value_of(child), child};
+            visit->first = (struct found){value_of_fact(child), child};
             visit->n = 1;
             return;
         }
@@ -424,7 +405,7 @@ static void visit_node(struct visit *visit, const struct fact *node, const struc
     int64_t at = 0;
 
     if (!n_steps) {
-        visit_found(visit, (struct found){value_of(node), node});
+        visit_found(visit, (struct found){value_of_fact(node), node});
         return;
     }
     if (!(step->type == AST_ALL && (array || members)) && !(step->type == AST_INDEX && array) &&

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "jit.h"
-
 const uint8_t cell_of_may[MAY_ALL + 1] = {
     [MAY_TRUE] = CELL_TRUE,
     [MAY_FALSE] = CELL_FALSE,
@@ -52,6 +50,7 @@ int code_make(const struct program *program, uint32_t n_atoms, const uint32_t *n
 
 void code_done(struct code *code)
 {
+    jit_free(code->packet);
     jit_free(code->program);
     free(code->step);
     free(code->root);

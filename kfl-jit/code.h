@@ -20,6 +20,7 @@
 #ifndef KFL_CODE_H
 #define KFL_CODE_H
 
+#include "jit.h"
 #include "plan.h"
 #include "program.h"
 
@@ -48,8 +49,6 @@ struct code_root {
     uint8_t slot;
 };
 
-struct jit_program;
-
 struct code {
     struct code_step *step;
     struct code_root *root; /* by slot */
@@ -57,9 +56,11 @@ struct code {
     uint32_t first_cell;             /* of the steps */
     uint64_t slots;                  /* that have roots */
     uint64_t *atom_used;             /* bit set: atoms it reads */
+    struct jit_program *packet;      /* as eBPF over a stream (emit.h); null: not of that kind */
+    jit_function *packet_native;     /* ... as machine code; null: none */
     struct jit_program *program;     /* the same as eBPF (emit.h); null: too large */
     unsigned reads;                  /* packet facts the program reads (packet_test.h) */
-    uint64_t (*native)(void *frame); /* ... as machine code; null: none */
+    jit_function *native;            /* ... as machine code; null: none */
 };
 
 /* nodes[i] is the root of slots[i] for protos[i]; ordered by slot.

@@ -22,6 +22,11 @@ struct frame {
 int emit_program(const struct code *code, const struct packet_test *tests, uint32_t n_atoms,
                  struct jit_program **ret_program);
 
+/* Code that packet facts decide alone, over a struct kfl_stream: -> the set of slots that are out;
+ * the others match. -ENOTSUP: it is not such code, or too large for that; else as above. */
+int emit_packet_program(const struct code *code, const struct packet_test *tests, uint32_t n_atoms,
+                        struct jit_program **ret_program);
+
 static inline struct kfl_verdict emit_verdict(const struct frame *frame, uint64_t slots)
 {
     return (struct kfl_verdict){frame->may_true & ~frame->may_false, slots & ~frame->may_true};

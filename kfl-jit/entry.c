@@ -197,46 +197,23 @@ static struct kfl_value element_value(struct maker *maker, const struct fact *el
 /* As deep as a tape can be. */
 static struct kfl_value node_value(struct maker *maker, const struct fact *node)
 {
-    struct kfl_value value = {.type = KFL_NULL};
+    struct kfl_value value = value_of_fact(node);
 
-    switch ((enum fact_type)node->type) {
-    case FACT_NULL:
-        break;
-    case FACT_BOOL:
-        value.type = KFL_BOOL;
-        value.boolean = node->bool_value;
-        break;
-    case FACT_INT:
-        value.type = KFL_INT;
-        value.integer = fact_int_of(node);
-        break;
-    case FACT_FLOAT:
-        value.type = KFL_FLOAT;
-        value.number = fact_float_of(node);
-        break;
-    case FACT_STRING:
-        value.type = KFL_STRING;
-        value.text = fact_value_of(node);
-        value.size = node->value_size;
-        break;
-    case FACT_ARRAY:
-    case FACT_OBJECT:
-    case FACT_MAP:
-        value.type = node->type == FACT_ARRAY ? KFL_ARRAY : KFL_OBJECT;
-        FACT_EACH(child, fact_value_of(node), node->value_size)
-        {
-            const char *key = fact_key_of(child);
-            size_t key_size = child->key_size;
+    if (value.type != KFL_ARRAY && value.type != KFL_OBJECT)
+        return value;
+    FACT_EACH(child, fact_value_of(node), node->value_size)
+    {
+        const char *key = fact_key_of(child);
+        size_t key_size = child->key_size;
 
-            if (child->field != KFL_FIELD_NONE && key_size == 0) {
-                key = last_name(kfl_field_info[child->field].path);
-                key_size = strlen(key);
-            }
-            add_child(maker, &value, key, key_size, node_value(maker, child));
+        if (child->field != KFL_FIELD_NONE && key_size == 0) {
+            key = last_name(kfl_field_info[child->field].path);
+            key_size = strlen(key);
         }
-        if (node->type != FACT_ARRAY)
-            maker->full |= !value_drop_repeated(maker->arena, &value);
+        add_child(maker, &value, key, key_size, node_value(maker, child));
     }
+    if (node->type != FACT_ARRAY)
+        maker->full |= !value_drop_repeated(maker->arena, &value);
     return value;
 }
 

@@ -17,7 +17,7 @@ enum kfl_side { KFL_CLIENT, KFL_SERVER };
 
 struct kfl_endpoint {
     uint8_t addr[16];      /* network order; IPv4 as ::ffff:a.b.c.d */
-    uint16_t port;         /* host order; see has_ports */
+    uint16_t port;         /* host order; 0 without, see has_ports */
     uint8_t mac[6];        /* of the outermost frame of the first packet; see has_mac */
     const char *name;      /* never null; "" unknown */
     const char *namespace; /* never null; "" unknown */

@@ -47,6 +47,8 @@ int kfl_plan_create(const struct kfl_plan_job *jobs, unsigned n_jobs, unsigned n
         result = demand_make(plan, demand_all, &plan->demand);
     if (!result)
         result = make_workers(plan, n_workers);
+    if (!result)
+        kfl_plan_set_mode(plan, KFL_PLAN_NATIVE);
     if (result) {
         kfl_plan_free(plan);
         return result;
@@ -85,6 +87,9 @@ void kfl_plan_free(struct kfl_plan *plan)
 void kfl_plan_set_mode(struct kfl_plan *plan, enum kfl_plan_mode mode)
 {
     plan->mode = mode;
+    for (unsigned l4 = 0; l4 < PLAN_LAYER4; l4++)
+        plan->packet_native[l4] =
+            mode == KFL_PLAN_NATIVE ? plan->stream[l4].code.packet_native : NULL;
 }
 
 bool kfl_plan_is_native(const struct kfl_plan *plan)

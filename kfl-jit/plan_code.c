@@ -248,6 +248,8 @@ static int make_native(struct kfl_plan *plan)
         while (plan->proto[same].code.step != of->code.step)
             same++;
         if (same < proto) {
+            of->code.packet = plan->proto[same].code.packet;
+            of->code.packet_native = plan->proto[same].code.packet_native;
             of->code.program = plan->proto[same].code.program;
             of->code.native = plan->proto[same].code.native;
             of->code.reads = plan->proto[same].code.reads;
@@ -260,8 +262,13 @@ static int make_native(struct kfl_plan *plan)
 
 static int make_native_code(struct kfl_plan *plan, struct code *code)
 {
-    int result = emit_program(code, plan->test, plan->atoms.n_atoms, &code->program);
+    int result = emit_packet_program(code, plan->test, plan->atoms.n_atoms, &code->packet);
 
+    if (!result)
+        code->packet_native = jit_native(code->packet);
+    else if (result == -ENOMEM)
+        return result;
+    result = emit_program(code, plan->test, plan->atoms.n_atoms, &code->program);
     if (!result)
         code->native = jit_native(code->program);
     for (uint32_t i = 0; i < plan->atoms.n_atoms; i++)

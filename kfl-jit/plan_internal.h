@@ -60,6 +60,9 @@ struct plan_worker {
 
 struct kfl_plan {
     uint64_t slots;
+    /* By number of the bit of enum kfl_l4: code that packet facts decide, in the mode that is set;
+     * null: none. */
+    jit_function *packet_native[PLAN_LAYER4];
     uint64_t redacts; /* slots whose statements hide something */
     const struct kfl_statement *statement[KFL_SLOT_MAX];
     uint32_t whole[KFL_SLOT_MAX]; /* node of the statement, before it is specialised */

@@ -78,4 +78,38 @@ size_t base64_write(char *to, const void *bytes, size_t size);
 /* to: room for size / 4 * 3 bytes. CR and LF are passed over. false: it is none. */
 bool base64_read(const char *text, size_t size, char *to, size_t *ret_size);
 
+/* What a node of a tape is, without the children of a container. */
+static inline struct kfl_value value_of_fact(const struct fact *node)
+{
+    struct kfl_value value = {.type = KFL_NULL};
+
+    switch ((enum fact_type)node->type) {
+    case FACT_NULL:
+        break;
+    case FACT_BOOL:
+        value.type = KFL_BOOL;
+        value.boolean = node->bool_value;
+        break;
+    case FACT_INT:
+        value.type = KFL_INT;
+        value.integer = fact_int_of(node);
+        break;
+    case FACT_FLOAT:
+        value.type = KFL_FLOAT;
+        value.number = fact_float_of(node);
+        break;
+    case FACT_STRING:
+        value.type = KFL_STRING;
+        value.text = fact_value_of(node);
+        value.size = node->value_size;
+        break;
+    case FACT_ARRAY:
+    case FACT_OBJECT:
+    case FACT_MAP:
+        value.type = node->type == FACT_ARRAY ? KFL_ARRAY : KFL_OBJECT;
+        break;
+    }
+    return value;
+}
+
 #endif

@@ -121,7 +121,7 @@ void kfl_random_entry(struct kfl_random *random, struct kfl_random_entry *ret)
         else
             memcpy(end->addr, (uint8_t[16]){0x20, 0x01, 0x0d, 0xb8}, 16);
         end->addr[15] = kfl_random_below(random, 2) ? 7 : 1;
-        end->port = PICK(random, ports);
+        end->port = ret->stream.has_ports ? PICK(random, ports) : 0;
         end->name = PICK(random, names);
         end->namespace = PICK(random, names);
     }
