@@ -53,14 +53,13 @@ void job_segment_close(struct job *job, struct segment *segment)
 unsigned job_segment_step(struct job *job, struct segment *segment, uint64_t now_ns)
 {
     const struct writer_config *settings = writer_settings(job->writer);
-    bool idle = output_is_idle(&segment->data);
 
     if (segment->state == SEGMENT_BROKEN) {
         if (segment->data.op == OUTPUT_IDLE && segment->index.op == OUTPUT_IDLE)
             segment_break(job, segment);
         return 1;
     }
-    if (segment->data.op == OUTPUT_IDLE && segment->sync_due &&
+    if (segment->state <= SEGMENT_CLOSING && segment->data.op == OUTPUT_IDLE && segment->sync_due &&
         (settings->sync == WRITER_SYNC_CHUNK ||
          (settings->sync == WRITER_SYNC_INTERVAL &&
           now_ns - segment->synced_ns >= settings->sync_interval_ns)) &&
@@ -68,7 +67,8 @@ unsigned job_segment_step(struct job *job, struct segment *segment, uint64_t now
         segment->sync_due = false;
     if (output_start(&segment->data, job->io) + output_start(&segment->index, job->io))
         return 1;
-    if (segment->state == SEGMENT_OPEN || !idle || !output_is_idle(&segment->index))
+    if (segment->state == SEGMENT_OPEN || !output_is_idle(&segment->data) ||
+        !output_is_idle(&segment->index))
         return 0;
     if (segment->state == SEGMENT_CLOSING && !segment->tail_done) {
         struct chunk *chunk;
