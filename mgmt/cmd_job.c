@@ -8,12 +8,13 @@
 #include "units.h"
 
 static struct {
-    const char *kfl, *start, *on_quota;
+    const char *kfl, *start, *on_quota, *on_error;
     int64_t iterations, snaplen;
     uint64_t duration, expiration, quota, cutoff;
 } create = {.kfl = "",
             .start = "",
             .on_quota = "stop",
+            .on_error = "storage",
             .iterations = 1,
             .duration = 60 * NS_PER_MIN,
             .expiration = NS_PER_DAY};
@@ -29,6 +30,8 @@ const struct option_row cmd_job_create_options[] = {
     OPTION_SIZE("quota", 0, create.quota, "most bytes of its recording (no limit)"),
     OPTION_TEXT("on-quota", 0, "stop|rotate", create.on_quota,
                 "at the quota: end, or let the oldest segments go (stop)"),
+    OPTION_TEXT("on-error", 0, "fail|retry", create.on_error,
+                "when the disk fails it: end, or try again (as storage.on_error says)"),
     OPTION_INT("snaplen", 0, "N", create.snaplen, 0, 1 << 20,
                "bytes of each packet that are kept (all)"),
     OPTION_SIZE("cutoff", 0, create.cutoff, "bytes of each stream that are kept (all)"),
@@ -72,6 +75,7 @@ int cmd_job_create(const struct cli *cli)
     doc_set_text(request, "kfl", create.kfl);
     doc_set_text(request, "start", create.start);
     doc_set_text(request, "on_quota", create.on_quota);
+    doc_set_text(request, "on_error", create.on_error);
     doc_set_int(request, "iterations", create.iterations);
     doc_set_int(request, "snaplen", create.snaplen);
     doc_set_uint(request, "duration_ns", create.duration);

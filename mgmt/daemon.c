@@ -154,6 +154,7 @@ int daemon_reload(struct daemon *daemon, struct doc *restart,
     names_watch_close(daemon->names_watch); /* leaves the epoll set with its descriptor */
     daemon->names_watch = watch;
     jobs_set_limits(daemon->jobs, (unsigned)conf->limit_jobs, conf->limit_statement);
+    jobs_set_retry(daemon->jobs, !strcmp(conf->on_error, "retry"));
     if (daemon->live != daemon->conf)
         conf_free(daemon->live);
     daemon->live = conf;
@@ -227,6 +228,7 @@ static int open_jobs(struct daemon *daemon, char *reterr_text)
         err = jobs_create(conf->storage_path, &deck_job_ops, daemon->deck, &daemon->jobs, why);
     if (!err) {
         jobs_set_limits(daemon->jobs, (unsigned)conf->limit_jobs, conf->limit_statement);
+        jobs_set_retry(daemon->jobs, !strcmp(conf->on_error, "retry"));
         jobs_load(daemon->jobs, daemon->clock, complain);
         daemon->declare_pending =
             jobs_declare(daemon->jobs, conf->jobs, conf->n_jobs, daemon->clock, complain) > 0;
@@ -252,6 +254,8 @@ static void repair_store(const char *store)
 
         recording_path(store, name, folder);
         err = repair_folder(folder, name, say_repair, NULL, &repair);
+        if (!err)
+            err = recording_recover(store, name);
         if (err)
             log_error("recording %s cannot be repaired: %s", name, strerror(-err));
     }

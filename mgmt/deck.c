@@ -27,6 +27,7 @@ struct slot {
     enum slot_state state;
     struct job *job;
     bool saturated;
+    bool failed; /* told */
 };
 
 struct deck {
@@ -192,7 +193,7 @@ static int job_begin(void *context, struct job *job, char reterr_text[static JOB
     if (i == KFL_SLOT_MAX) {
         snprintf(reterr_text, JOB_ERROR_SIZE, "%d jobs record already: stop one of them",
                  KFL_SLOT_MAX);
-        return -ENOSPC;
+        return -EBUSY;
     }
     recording_path(deck->store, job->spec.name, folder);
     config.slot = i;
@@ -208,7 +209,7 @@ static int job_begin(void *context, struct job *job, char reterr_text[static JOB
         deck->slots[i].job = NULL; /* nobody is told when it has closed */
         deck->slots[i].state = SLOT_CLOSING;
         writer_detach(deck->writer, i);
-        return err;
+        return -EINVAL;
     }
     job->slot = (int)i;
     return 0;
@@ -322,9 +323,12 @@ static void take_events(struct deck *deck)
         if (event.type == WRITER_EVENT_DETACHED) {
             slot->state = SLOT_FREE;
             slot->job = NULL;
+            if (job && !deck->stopped && event.error && !slot->failed)
+                deck->events.failed(deck->events.context, job, event.text);
             if (job && !deck->stopped)
                 deck->events.ended(deck->events.context, job);
         } else if (job && slot->state == SLOT_IN_USE && !deck->stopped) {
+            slot->failed |= event.type == WRITER_EVENT_FAILED;
             if (event.type == WRITER_EVENT_FAILED)
                 deck->events.failed(deck->events.context, job, event.text);
             else if (event.type == WRITER_EVENT_QUOTA)

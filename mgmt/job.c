@@ -29,6 +29,7 @@ static int insert(struct jobs *jobs, struct job *job, char *reterr_text);
 static int make_room(struct jobs *jobs, char *reterr_text);
 static int check_free(struct jobs *jobs, const char *name, bool declared, char *reterr_text);
 static void set_schedule(struct job *job, uint64_t start_ns);
+static void close_run(struct job *job);
 
 int jobs_create(const char *store, const struct job_ops *ops, void *context, struct jobs **ret_jobs,
                 char reterr_text[static JOB_ERROR_SIZE])
@@ -75,6 +76,11 @@ void jobs_set_limits(struct jobs *jobs, unsigned max, uint64_t statement_max)
     jobs->statement_max = statement_max;
 }
 
+void jobs_set_retry(struct jobs *jobs, bool retry)
+{
+    jobs->retry = retry;
+}
+
 void jobs_load(struct jobs *jobs, struct schedule_clock clock, void (*complain)(const char *text))
 {
     char **names = NULL;
@@ -97,6 +103,8 @@ void jobs_load(struct jobs *jobs, struct schedule_clock clock, void (*complain)(
         } else if (!err) {
             set_schedule(job, job->schedule.start_ns);
             err = insert(jobs, job, error);
+            if (!err && job->recording)
+                close_run(job);
         }
         if (err) {
             complain(error);
@@ -158,7 +166,7 @@ void job_delete(struct jobs *jobs, struct job *job, bool keep_recording,
         if (!job->clock.over)
             schedule_stop(&job->clock, clock);
         if (!job->ending)
-            job_run_end(jobs, job, JOB_STOPPED, "deleted");
+            job_run_end(jobs, job, clock, JOB_STOPPED, "deleted");
         return;
     }
     job_run_settle(jobs, job);
@@ -253,7 +261,7 @@ struct doc *job_doc(const struct jobs *jobs, const struct job *job, bool with_ru
 
     if (job->recording && job->slot >= 0) {
         jobs->ops->counts(jobs->context, job, &counts);
-        recording_count(job->recording, &counts);
+        recording_count(job->recording, &counts, 0);
     }
     if (job->recording)
         recording_sum(job->recording, &counts);
@@ -272,6 +280,8 @@ struct doc *job_doc(const struct jobs *jobs, const struct job *job, bool with_ru
     doc_set_uint(doc, "expiration", job->spec.expiration / NS_PER_MIN);
     doc_set_uint(doc, "quota", job->spec.quota);
     doc_set_text(doc, "on_quota", job->spec.on_quota);
+    doc_set_text(doc, "on_error", job->spec.on_error);
+    doc_set_time(doc, "retry", job->retry.steady_ns ? job->retry.wall_ns : 0);
     doc_set_int(doc, "snaplen", job->spec.snaplen);
     doc_set_uint(doc, "cutoff", job->spec.cutoff);
     for (unsigned i = 0; i < JOB_COUNT_COUNT; i++)
@@ -383,4 +393,18 @@ static void set_schedule(struct job *job, uint64_t start_ns)
     job->schedule.iterations = job->spec.iterations;
     job->schedule.duration_ns = job->spec.duration;
     job->schedule.expiration_ns = job->spec.expiration;
+}
+
+/* The process was killed while the run was being ended. */
+static void close_run(struct job *job)
+{
+    char what[JOB_REASON_SIZE + 64];
+
+    if (job->clock.begun || !recording_is_open(job->recording))
+        return;
+    snprintf(what, sizeof(what), "%s%s%s (the recorder was killed meanwhile)",
+             job->state == JOB_SCHEDULED ? "done" : job_state_name[job->state],
+             *job->reason ? ": " : "", job->reason);
+    recording_end_run(job->recording, job->clock.ended_ns, what);
+    job->unsaved = true;
 }

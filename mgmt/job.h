@@ -28,8 +28,9 @@ enum { JOB_NAME_MAX = 64, JOB_ERROR_SIZE = 2048, JOB_REASON_SIZE = 256, JOB_PATH
  *                  +--------cannot ----- | ------+--I/O error, no slot----> FAILED ---+
  *                           begin        +--limit(n), last missed----------> DONE
  *
- * Forbidden: out of DONE, STOPPED, FAILED to anything but EXPIRED; out of EXPIRED. A job in any
- * state can be deleted. */
+ * With on_error = "retry" a job that the disk failed is FAILED for a while: it goes on RECORDING
+ * when the disk takes it again, and its run is over when its time is. Else forbidden: out of DONE,
+ * STOPPED, FAILED to anything but EXPIRED; out of EXPIRED. A job in any state can be deleted. */
 enum job_state {
     JOB_SCHEDULED,
     JOB_RECORDING,
@@ -80,10 +81,17 @@ struct job {
     bool deleted, keep_recording;    /* ... and then it goes */
     struct doc *recording;           /* recording.json; null before the first run */
     uint64_t saved_ns;
+    bool unsaved;      /* the disk did not take its state: again, later */
+    uint64_t tried_ns; /* steady time */
+    /* on_error = "retry" */
+    struct schedule_clock retry; /* when it is tried again; steady 0: it is not */
+    uint64_t retry_wait_ns;      /* the last wait; grows */
+    uint64_t begun_ns;           /* steady time of the last begin */
 };
 
 struct job_ops {
-    /* Packets may come: sets job->slot. -> 0 or -errno with the reason. */
+    /* Packets may come: sets job->slot. -> 0 or -errno with the reason; -EBUSY (no slot) and
+     * -EINVAL (the statement) are not the disk's. */
     int (*begin)(void *context, struct job *job, char reterr_text[static JOB_ERROR_SIZE]);
     /* No more packets; job_ended() is called when all is on disk. */
     void (*end)(void *context, struct job *job);
@@ -99,6 +107,8 @@ int jobs_create(const char *store, const struct job_ops *ops, void *context, str
                 char reterr_text[static JOB_ERROR_SIZE]);
 void jobs_free(struct jobs *jobs);
 void jobs_set_limits(struct jobs *jobs, unsigned max, uint64_t statement_max);
+/* What storage.on_error says. */
+void jobs_set_retry(struct jobs *jobs, bool retry);
 /* Takes up the jobs of the store. What cannot be read is said by `complain` and left alone. */
 void jobs_load(struct jobs *jobs, struct schedule_clock clock, void (*complain)(const char *text));
 
@@ -119,7 +129,7 @@ void job_stop(struct jobs *jobs, struct job *job, struct schedule_clock clock);
 /* At once, or when its run has ended (then later by itself). */
 void job_delete(struct jobs *jobs, struct job *job, bool keep_recording,
                 struct schedule_clock clock);
-/* It can go no further: I/O error. */
+/* It can go no further now: I/O error. */
 void job_failed(struct jobs *jobs, struct job *job, struct schedule_clock clock,
                 const char *reason);
 void job_quota(struct jobs *jobs, struct job *job, struct schedule_clock clock);

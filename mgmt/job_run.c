@@ -1,5 +1,6 @@
 #include "job_run.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,9 +11,15 @@
 
 #define SAVE_INTERVAL_NS (5 * NS_PER_S)
 #define LIMIT_QUIET_NS   (30 * NS_PER_S)
+#define RETRY_NS         NS_PER_S
+#define RETRY_MAX_NS     NS_PER_MIN
 
-static void begin(struct jobs *jobs, struct job *job, const struct schedule_action *action,
-                  struct schedule_clock clock);
+enum { WHAT_SIZE = JOB_REASON_SIZE + 32 };
+
+static void begin(struct jobs *jobs, struct job *job, int64_t number, struct schedule_clock clock);
+static bool retries(const struct jobs *jobs, const struct job *job);
+static void plan_retry(struct job *job, struct schedule_clock clock);
+static void describe_end(const struct job *job, char ret_what[static WHAT_SIZE]);
 static void look_after(struct jobs *jobs, struct job *job, struct schedule_clock clock);
 static void look_at_limit(struct jobs *jobs, struct job *job, struct schedule_clock clock);
 
@@ -21,14 +28,23 @@ void job_stop(struct jobs *jobs, struct job *job, struct schedule_clock clock)
     if (job->clock.over)
         return;
     schedule_stop(&job->clock, clock);
-    job_run_end(jobs, job, JOB_STOPPED, "stopped by hand");
+    job_run_end(jobs, job, clock, JOB_STOPPED, "stopped by hand");
 }
 
 void job_failed(struct jobs *jobs, struct job *job, struct schedule_clock clock, const char *reason)
 {
-    schedule_stop(&job->clock, clock);
-    if (!job->ending)
-        job_run_end(jobs, job, JOB_FAILED, reason);
+    if (job->ending && retries(jobs, job))
+        return; /* what is to come is not touched by it; the run says what it lost */
+    if (retries(jobs, job))
+        plan_retry(job, clock);
+    else
+        schedule_stop(&job->clock, clock);
+    if (!job->ending) {
+        job_run_end(jobs, job, clock, JOB_FAILED, reason);
+    } else if (job->after != JOB_FAILED) { /* its last packets */
+        job->after = JOB_FAILED;
+        snprintf(job->reason, sizeof(job->reason), "%s", reason);
+    }
 }
 
 void job_quota(struct jobs *jobs, struct job *job, struct schedule_clock clock)
@@ -39,19 +55,20 @@ void job_quota(struct jobs *jobs, struct job *job, struct schedule_clock clock)
              units_format_size(job->spec.quota, size));
     schedule_stop(&job->clock, clock);
     if (!job->ending)
-        job_run_end(jobs, job, JOB_STOPPED, reason);
+        job_run_end(jobs, job, clock, JOB_STOPPED, reason);
 }
 
 void job_ended(struct jobs *jobs, struct job *job, uint64_t now_ns)
 {
-    char what[JOB_REASON_SIZE + 32];
+    char what[WHAT_SIZE];
 
     ensure(job->ending && job->slot >= 0);
-    snprintf(what, sizeof(what), "%s%s%s",
-             job->after == JOB_SCHEDULED ? "done" : job_state_name[job->after],
-             *job->reason ? ": " : "", job->reason);
+    describe_end(job, what);
     job_run_save(jobs, job, now_ns);
-    recording_end_run(job->recording, now_ns, what);
+    if (job->retry.steady_ns)
+        recording_interrupt_run(job->recording, now_ns, what);
+    else
+        recording_end_run(job->recording, now_ns, what);
     job->slot = -1;
     job->ending = false;
     kfl_statement_free(job->statement);
@@ -67,6 +84,10 @@ void jobs_step(struct jobs *jobs, struct schedule_clock clock)
 
         if (job->slot >= 0 && !job->ending)
             look_after(jobs, job, clock);
+        if (job->unsaved && !job->ending && clock.steady_ns - job->tried_ns >= SAVE_INTERVAL_NS) {
+            job->tried_ns = clock.steady_ns;
+            job_run_settle(jobs, job);
+        }
         job_run_step(jobs, job, clock);
     }
 }
@@ -78,17 +99,24 @@ void job_run_step(struct jobs *jobs, struct job *job, struct schedule_clock cloc
 
         switch (action.event) {
         case SCHEDULE_NOTHING:
+            if (job->retry.steady_ns && clock.steady_ns >= job->retry.steady_ns)
+                begin(jobs, job, job->clock.next, clock);
             return;
         case SCHEDULE_BEGIN:
-            begin(jobs, job, &action, clock);
+            begin(jobs, job, action.number, clock);
             break;
         case SCHEDULE_END:
+            if (job->retry.steady_ns) { /* the disk has not come back in time */
+                job_run_end(jobs, job, clock, job->clock.over ? JOB_FAILED : JOB_SCHEDULED,
+                            job->reason);
+                break;
+            }
             if (job->slot < 0 && job->recording) /* its window passed while we were down */
                 recording_end_run(job->recording,
                                   schedule_run_start(&job->schedule, action.number) +
                                       job->schedule.duration_ns,
                                   "cut short: the recorder was not running");
-            job_run_end(jobs, job, job->clock.over ? JOB_DONE : JOB_SCHEDULED, "");
+            job_run_end(jobs, job, clock, job->clock.over ? JOB_DONE : JOB_SCHEDULED, "");
             break;
         case SCHEDULE_MISSED:
             if (!job->recording)
@@ -109,16 +137,18 @@ void job_run_step(struct jobs *jobs, struct job *job, struct schedule_clock cloc
     }
 }
 
-static void begin(struct jobs *jobs, struct job *job, const struct schedule_action *action,
-                  struct schedule_clock clock)
+static void begin(struct jobs *jobs, struct job *job, int64_t number, struct schedule_clock clock)
 {
     char error[JOB_ERROR_SIZE] = "";
     int err;
 
     if (!job->recording)
         job->recording = recording_open(jobs->store, job);
-    recording_begin_run(job->recording, action->number, clock.wall_ns);
+    recording_begin_run(job->recording, jobs->store, number, clock.wall_ns);
     job->limit_reached = false;
+    job->retry = (struct schedule_clock){0};
+    job->begun_ns = clock.steady_ns;
+    *job->reason = 0;
     err = job_compile(job->spec.kfl, clock.wall_ns, &job->statement, error);
     if (!err) {
         job->state = JOB_RECORDING;
@@ -128,17 +158,54 @@ static void begin(struct jobs *jobs, struct job *job, const struct schedule_acti
         error[strcspn(error, "\n")] = 0;
         kfl_statement_free(job->statement);
         job->statement = NULL;
-        schedule_stop(&job->clock, clock);
-        job_run_end(jobs, job, JOB_FAILED, error);
+        if (err != -EBUSY && err != -EINVAL && retries(jobs, job))
+            plan_retry(job, clock);
+        else
+            schedule_stop(&job->clock, clock);
+        job_run_end(jobs, job, clock, JOB_FAILED, error);
         return;
     }
+    recording_go_on(job->recording, clock.wall_ns);
     job_run_settle(jobs, job);
 }
 
-/* The run is over; what it is then, and why. */
-void job_run_end(struct jobs *jobs, struct job *job, enum job_state after, const char *reason)
+static bool retries(const struct jobs *jobs, const struct job *job)
 {
-    snprintf(job->reason, sizeof(job->reason), "%.*s", JOB_REASON_SIZE - 1, reason);
+    bool same = !strcmp(job->spec.on_error, "storage");
+
+    return same ? jobs->retry : !strcmp(job->spec.on_error, "retry");
+}
+
+/* Waits longer from time to time, unless it has recorded for a while. */
+static void plan_retry(struct job *job, struct schedule_clock clock)
+{
+    uint64_t wait_ns = 2 * job->retry_wait_ns;
+
+    if (!wait_ns || clock.steady_ns - job->begun_ns >= RETRY_MAX_NS)
+        wait_ns = RETRY_NS;
+    job->retry_wait_ns = wait_ns < RETRY_MAX_NS ? wait_ns : RETRY_MAX_NS;
+    job->retry.wall_ns = clock.wall_ns + job->retry_wait_ns;
+    job->retry.steady_ns = clock.steady_ns + job->retry_wait_ns;
+}
+
+static void describe_end(const struct job *job, char ret_what[static WHAT_SIZE])
+{
+    snprintf(ret_what, WHAT_SIZE, "%s%s%s",
+             job->after != JOB_SCHEDULED ? job_state_name[job->after]
+             : *job->reason              ? "failed"
+                                         : "done",
+             *job->reason ? ": " : "", job->reason);
+}
+
+void job_run_end(struct jobs *jobs, struct job *job, struct schedule_clock clock,
+                 enum job_state after, const char *reason)
+{
+    char what[WHAT_SIZE], why[JOB_REASON_SIZE];
+
+    snprintf(why, sizeof(why), "%.*s", JOB_REASON_SIZE - 1, reason); /* may be the job's own */
+    memcpy(job->reason, why, sizeof(why));
+    if (!job->clock.running)
+        job->retry = (struct schedule_clock){0};
     job->after = after;
     if (job->slot >= 0) {
         job->ending = true;
@@ -147,12 +214,20 @@ void job_run_end(struct jobs *jobs, struct job *job, enum job_state after, const
         return;
     }
     job->state = after;
+    describe_end(job, what);
+    if (job->recording && recording_is_open(job->recording)) {
+        if (job->retry.steady_ns)
+            recording_interrupt_run(job->recording, clock.wall_ns, what);
+        else
+            recording_end_run(job->recording, clock.wall_ns, what);
+    }
     job_run_settle(jobs, job);
 }
 
-/* Its state has changed and nothing is on its way: onto disk with it, or away. */
 void job_run_settle(struct jobs *jobs, struct job *job)
 {
+    int err = 0;
+
     if (job->deleted && job->slot < 0) {
         if (job->recording && job->keep_recording)
             recording_save(jobs->store, job);
@@ -163,8 +238,8 @@ void job_run_settle(struct jobs *jobs, struct job *job)
         return;
     }
     if (job->recording)
-        recording_save(jobs->store, job);
-    job_store_write_state(jobs->store, job);
+        err = recording_save(jobs->store, job);
+    job->unsaved = job_store_write_state(jobs->store, job) || err;
 }
 
 /* Counts onto disk now and then; the statement's limit. */
@@ -194,7 +269,7 @@ static void look_at_limit(struct jobs *jobs, struct job *job, struct schedule_cl
         job->limit_quiet_ns = clock.steady_ns;
     } else if (clock.steady_ns - job->limit_quiet_ns >= LIMIT_QUIET_NS) {
         schedule_stop(&job->clock, clock);
-        job_run_end(jobs, job, JOB_DONE, "the statement's limit is reached");
+        job_run_end(jobs, job, clock, JOB_DONE, "the statement's limit is reached");
     }
 }
 
@@ -203,7 +278,7 @@ void job_run_save(struct jobs *jobs, struct job *job, uint64_t now_ns)
     struct job_counts counts = {0};
 
     jobs->ops->counts(jobs->context, job, &counts);
-    recording_count(job->recording, &counts);
+    recording_count(job->recording, &counts, now_ns);
     recording_save(jobs->store, job);
     job->saved_ns = now_ns;
 }

@@ -12,6 +12,7 @@ struct jobs {
     struct job **job; /* by name */
     unsigned n, max;
     uint64_t statement_max;
+    bool retry; /* of jobs that do not say themselves */
     const struct job_ops *ops;
     void *context;
 };
@@ -19,7 +20,8 @@ struct jobs {
 /* What is due for one job. */
 void job_run_step(struct jobs *jobs, struct job *job, struct schedule_clock clock);
 /* The run is over, or none comes; what the job is then, and why. */
-void job_run_end(struct jobs *jobs, struct job *job, enum job_state after, const char *reason);
+void job_run_end(struct jobs *jobs, struct job *job, struct schedule_clock clock,
+                 enum job_state after, const char *reason);
 /* Its state has changed and nothing is on its way: onto disk with it, or away (then it is freed).
  */
 void job_run_settle(struct jobs *jobs, struct job *job);

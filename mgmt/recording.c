@@ -9,16 +9,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../writer/segment.h"
 #include "files.h"
+#include "recording_counts.h"
 
-enum { DESCRIPTION_SIZE_MAX = 16 << 20, RUNS_MAX = 10000 };
+enum { DESCRIPTION_SIZE_MAX = 16 << 20, RUNS_MAX = 10000, GAPS_MAX = 1000 };
 
 #define DESCRIPTION "recording.json"
 
-static struct doc *load(const char *store, const char *name);
-static struct doc *last_run(struct doc *recording);
-static void set_counts(struct doc *doc, const struct job_counts *counts);
-static void add_counts(struct job_counts *counts, const struct doc *doc);
+static void add_gap(struct doc *run, uint64_t now_ns);
+static uint32_t next_segment(const char *store, const char *name);
 static bool contains(const char *text, const char *search);
 
 void recording_path(const char *store, const char *name, char ret_path[static JOB_PATH_SIZE])
@@ -36,7 +36,7 @@ bool recording_exists(const char *store, const char *name)
 
 struct doc *recording_open(const char *store, const struct job *job)
 {
-    struct doc *recording = load(store, job->spec.name);
+    struct doc *recording = recording_load(store, job->spec.name);
 
     if (!recording) {
         recording = doc_object();
@@ -49,17 +49,18 @@ struct doc *recording_open(const char *store, const struct job *job)
     return recording;
 }
 
-void recording_begin_run(struct doc *recording, int64_t number, uint64_t now_ns)
+void recording_begin_run(struct doc *recording, const char *store, int64_t number, uint64_t now_ns)
 {
-    struct doc *run = last_run(recording);
+    struct doc *run = recording_last_run(recording);
     struct job_counts counts = {0};
+    uint32_t segment = next_segment(store, doc_text(recording, "name", ""));
 
     if (run && doc_int(run, "number", -1) == number && !doc_time(run, "end", 0)) {
         /* Goes on after a restart: what was counted before stays. */
-        add_counts(&counts, run);
+        recording_add_counts(&counts, run);
         doc_set(run, "before", doc_object());
-        set_counts(doc_child(run, "before"), &counts);
-        doc_set_null(run, "end");
+        recording_set_counts(doc_child(run, "before"), &counts);
+        doc_set_uint(run, "segment", segment);
         return;
     }
     if (doc_size(doc_get(recording, "runs")) >= RUNS_MAX)
@@ -69,24 +70,55 @@ void recording_begin_run(struct doc *recording, int64_t number, uint64_t now_ns)
     doc_set_time(run, "start", now_ns);
     doc_set_null(run, "end");
     doc_set_text(run, "what", "recording");
-    set_counts(run, &counts);
+    doc_set_uint(run, "segment", segment);
+    recording_set_counts(run, &counts);
     doc_append(doc_child(recording, "runs"), run);
 }
 
-void recording_count(struct doc *recording, const struct job_counts *counts)
+void recording_go_on(struct doc *recording, uint64_t now_ns)
 {
-    struct doc *run = last_run(recording);
+    struct doc *run = recording_last_run(recording);
+
+    if (!recording_is_open(recording))
+        return;
+    if (doc_time(run, "as_of", 0) || doc_time(run, "interrupted", 0))
+        add_gap(run, now_ns);
+    doc_set_time(run, "as_of", now_ns);
+}
+
+void recording_count(struct doc *recording, const struct job_counts *counts, uint64_t now_ns)
+{
+    struct doc *run = recording_last_run(recording);
     struct job_counts sum = *counts;
 
     if (!run)
         return;
-    add_counts(&sum, doc_get(run, "before"));
-    set_counts(run, &sum);
+    recording_add_counts(&sum, doc_get(run, "before"));
+    recording_set_counts(run, &sum);
+    if (now_ns)
+        doc_set_time(run, "as_of", now_ns);
+}
+
+bool recording_is_open(const struct doc *recording)
+{
+    const struct doc *runs = doc_get(recording, "runs");
+    const struct doc *run = doc_size(runs) ? doc_at(runs, doc_size(runs) - 1) : NULL;
+
+    return run && doc_get(run, "end") && !doc_time(run, "end", 0);
+}
+
+void recording_interrupt_run(struct doc *recording, uint64_t now_ns, const char *what)
+{
+    struct doc *run = recording_last_run(recording);
+
+    doc_set_text(run, "what", what);
+    if (!doc_time(run, "interrupted", 0)) /* tried again meanwhile: it is one gap */
+        doc_set_time(run, "interrupted", now_ns);
 }
 
 void recording_end_run(struct doc *recording, uint64_t end_ns, const char *what)
 {
-    struct doc *run = last_run(recording);
+    struct doc *run = recording_last_run(recording);
 
     if (!run)
         return;
@@ -110,24 +142,30 @@ void recording_sum(const struct doc *recording, struct job_counts *ret_counts)
 
     memset(ret_counts, 0, sizeof(*ret_counts));
     for (size_t i = 0; i < doc_size(runs); i++)
-        add_counts(ret_counts, doc_at(runs, i));
+        recording_add_counts(ret_counts, doc_at(runs, i));
 }
 
 int recording_save(const char *store, const struct job *job)
 {
-    char folder[JOB_PATH_SIZE], path[JOB_PATH_SIZE + 32];
     struct job_counts sum;
-    int err;
 
-    recording_path(store, job->spec.name, folder);
-    snprintf(path, sizeof(path), "%s/" DESCRIPTION, folder);
     recording_sum(job->recording, &sum);
-    set_counts(job->recording, &sum);
+    recording_set_counts(job->recording, &sum);
     doc_set_text(job->recording, "state", job_state_name[job->state]);
     doc_set_text(job->recording, "reason", job->reason);
     doc_set_time(job->recording, "expires", schedule_expiry(&job->schedule, &job->clock));
+    return recording_write(store, job->spec.name, job->recording);
+}
+
+int recording_write(const char *store, const char *name, const struct doc *recording)
+{
+    char folder[JOB_PATH_SIZE], path[JOB_PATH_SIZE + 32];
+    int err;
+
+    recording_path(store, name, folder);
+    snprintf(path, sizeof(path), "%s/" DESCRIPTION, folder);
     err = folder_make(folder, 0750);
-    return err ? err : doc_write(job->recording, path, 0640);
+    return err ? err : doc_write(recording, path, 0640);
 }
 
 struct doc *recording_doc(const char *store, const char *name)
@@ -138,7 +176,7 @@ struct doc *recording_doc(const char *store, const char *name)
 
     if (!recording_exists(store, name))
         return NULL;
-    recording = load(store, name);
+    recording = recording_load(store, name);
     if (!recording) {
         recording = doc_object();
         doc_set_text(recording, "kfl", "");
@@ -211,7 +249,7 @@ struct recording_size recording_measure(const char *store, const char *name)
     return size;
 }
 
-static struct doc *load(const char *store, const char *name)
+struct doc *recording_load(const char *store, const char *name)
 {
     char folder[JOB_PATH_SIZE], path[JOB_PATH_SIZE + 32], error[DOC_ERROR_SIZE];
 
@@ -220,7 +258,7 @@ static struct doc *load(const char *store, const char *name)
     return doc_read(path, DESCRIPTION_SIZE_MAX, error);
 }
 
-static struct doc *last_run(struct doc *recording)
+struct doc *recording_last_run(struct doc *recording)
 {
     struct doc *runs = doc_child(recording, "runs");
     size_t n = doc_size(runs);
@@ -228,7 +266,47 @@ static struct doc *last_run(struct doc *recording)
     return n ? doc_child_at(runs, n - 1) : NULL;
 }
 
-static void set_counts(struct doc *doc, const struct job_counts *counts)
+/* From when it was last known to record until now. */
+static void add_gap(struct doc *run, uint64_t now_ns)
+{
+    uint64_t from_ns = doc_time(run, "interrupted", 0), last_ns = doc_time(run, "last", 0);
+    struct doc *gaps, *gap = doc_object();
+
+    if (!doc_get(run, "gaps"))
+        doc_set(run, "gaps", doc_array());
+    gaps = doc_child(run, "gaps");
+    doc_set_text(gap, "why", from_ns ? doc_text(run, "what", "") : "the recorder was not running");
+    if (!from_ns)
+        from_ns = doc_time(run, "as_of", now_ns);
+    if (last_ns > from_ns && last_ns <= now_ns)
+        from_ns = last_ns;
+    doc_set_time(gap, "from", from_ns);
+    doc_set_time(gap, "to", now_ns);
+    if (doc_size(gaps) < GAPS_MAX)
+        doc_append(gaps, gap);
+    else
+        doc_free(gap);
+    doc_set_uint(run, "n_gaps", doc_uint(run, "n_gaps", 0) + 1);
+    doc_set_null(run, "interrupted");
+    doc_set_text(run, "what", "recording");
+}
+
+/* The number of the first segment that is not yet there. */
+static uint32_t next_segment(const char *store, const char *name)
+{
+    char folder[JOB_PATH_SIZE];
+    struct segment_info *segments = NULL;
+    uint32_t number = 1;
+    unsigned n = 0;
+
+    recording_path(store, name, folder);
+    if (!segment_list(folder, name, &segments, &n, NULL) && n)
+        number = segments[n - 1].name.number + 1;
+    free(segments);
+    return number;
+}
+
+void recording_set_counts(struct doc *doc, const struct job_counts *counts)
 {
     for (unsigned i = 0; i < JOB_COUNT_COUNT; i++)
         doc_set_uint(doc, job_count_info[i].name, counts->value[i]);
@@ -236,7 +314,7 @@ static void set_counts(struct doc *doc, const struct job_counts *counts)
     doc_set_time(doc, "last", counts->last_ns);
 }
 
-static void add_counts(struct job_counts *counts, const struct doc *doc)
+void recording_add_counts(struct job_counts *counts, const struct doc *doc)
 {
     uint64_t first_ns = doc_time(doc, "first", 0);
     uint64_t last_ns = doc_time(doc, "last", 0);

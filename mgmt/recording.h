@@ -16,10 +16,15 @@ bool recording_exists(const char *store, const char *name);
 
 /* The description of a new recording, or the one on disk. */
 struct doc *recording_open(const char *store, const struct job *job);
-/* Run `number` begins, or goes on (then its earlier counts stay and new ones add). */
-void recording_begin_run(struct doc *recording, int64_t number, uint64_t now_ns);
-/* Counts of the run since it began in this process. */
-void recording_count(struct doc *recording, const struct job_counts *counts);
+/* Run `number` is to begin, or to go on: then its earlier counts stay and new ones add. */
+void recording_begin_run(struct doc *recording, const char *store, int64_t number, uint64_t now_ns);
+/* Now it records. If it did before, the time between is one of its gaps. */
+void recording_go_on(struct doc *recording, uint64_t now_ns);
+/* Counts of the run since it began, or went on, as of now_ns (0: for looking at only). */
+void recording_count(struct doc *recording, const struct job_counts *counts, uint64_t now_ns);
+bool recording_is_open(const struct doc *recording); /* is a run under way, or interrupted? */
+/* It is to go on: what is why it does not now. */
+void recording_interrupt_run(struct doc *recording, uint64_t now_ns, const char *what);
 /* what: "done", "stopped: quota ...". */
 void recording_end_run(struct doc *recording, uint64_t end_ns, const char *what);
 void recording_miss_runs(struct doc *recording, int64_t number, int64_t n);
@@ -27,6 +32,10 @@ void recording_miss_runs(struct doc *recording, int64_t number, int64_t n);
 void recording_sum(const struct doc *recording, struct job_counts *ret_counts);
 /* Writes it, with the job's state. -> 0 or -errno */
 int recording_save(const char *store, const struct job *job);
+
+/* After a crash: the counts of a run that has no end are made to agree with what is on disk, which
+ * has been repaired. What they say of losses stays. -> 0 or -errno */
+int recording_recover(const char *store, const char *name);
 
 /* As `recording show --json` has it: new doc, null when there is none. Measures the folder. */
 struct doc *recording_doc(const char *store, const char *name);

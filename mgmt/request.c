@@ -57,6 +57,7 @@ static struct doc *verb_job_create(struct daemon *daemon, const struct doc *requ
     spec.kfl = doc_text(request, "kfl", spec.kfl);
     spec.start = doc_text(request, "start", spec.start);
     spec.on_quota = doc_text(request, "on_quota", spec.on_quota);
+    spec.on_error = doc_text(request, "on_error", spec.on_error);
     spec.iterations = doc_int(request, "iterations", spec.iterations);
     spec.duration = doc_uint(request, "duration_ns", spec.duration);
     spec.expiration = doc_uint(request, "expiration_ns", spec.expiration);
@@ -69,6 +70,10 @@ static struct doc *verb_job_create(struct daemon *daemon, const struct doc *requ
         return control_refuse(USAGE, "duration: must be 1s or more");
     if (strcmp(spec.on_quota, "stop") != 0 && strcmp(spec.on_quota, "rotate") != 0)
         return control_refuse(USAGE, "on-quota %.40s: must be stop or rotate", spec.on_quota);
+    if (strcmp(spec.on_error, "storage") != 0 && strcmp(spec.on_error, "fail") != 0 &&
+        strcmp(spec.on_error, "retry") != 0)
+        return control_refuse(USAGE, "on-error %.40s: must be fail or retry, or storage",
+                              spec.on_error);
     err = job_add(daemon->jobs, &spec, false, daemon->clock, &job, error);
     if (err)
         return control_refuse(err == -EINVAL || err == -EEXIST ? USAGE : FAILED, "%s",

@@ -269,6 +269,86 @@ static void a_job_that_cannot_begin_has_failed(void)
     end_world(&world);
 }
 
+/* on_error = "retry": the disk fails the job, then takes it again. */
+static void a_job_that_the_disk_failed_tries_again(void)
+{
+    struct conf_job spec = conf_job_initial();
+    char error[JOB_ERROR_SIZE] = "";
+    const struct doc *run, *gaps;
+    struct world world;
+    struct job *job;
+    struct doc *doc;
+
+    begin_world(&world);
+    spec.name = "again";
+    spec.kfl = "http";
+    spec.on_error = "retry";
+    CU_ASSERT_EQUAL_FATAL(job_add(world.jobs, &spec, false, world.clock, &job, error), 0);
+    world.counts.value[JOB_COUNT_streams] = 5;
+    pass(&world, NS_PER_MIN);
+    job_failed(world.jobs, job, world.clock, "disk: No space left");
+    settle(&world);
+    expect(&world, "again", "failed", 5);
+    CU_ASSERT_STRING_EQUAL(job->reason, "disk: No space left");
+    world.begin_err = -EROFS;
+    pass(&world, NS_PER_S); /* tried, refused: waits twice as long */
+    expect(&world, "again", "failed", 5);
+    CU_ASSERT_STRING_EQUAL(job->reason, "no way");
+    CU_ASSERT_EQUAL(job->retry.steady_ns, world.clock.steady_ns + 2 * NS_PER_S);
+    restart(&world, 0); /* still */
+    job = job_find(world.jobs, "again");
+    expect(&world, "again", "failed", 5);
+    world.begin_err = 0;
+    world.counts.value[JOB_COUNT_streams] = 2;
+    pass(&world, 10 * NS_PER_S);
+    expect(&world, "again", "recording", 7);
+    CU_ASSERT_STRING_EQUAL(job->reason, "");
+    doc = job_doc(world.jobs, job, true);
+    run = doc_at(doc_get(doc, "runs"), 0);
+    gaps = doc_get(run, "gaps");
+    CU_ASSERT_EQUAL(doc_size(doc_get(doc, "runs")), 1);
+    CU_ASSERT_EQUAL(doc_size(gaps), 1);
+    CU_ASSERT_STRING_EQUAL(doc_text(doc_at(gaps, 0), "from", ""), "2026-03-02T08:01:00.000000000Z");
+    CU_ASSERT_STRING_EQUAL(doc_text(doc_at(gaps, 0), "to", ""), "2026-03-02T08:01:11.000000000Z");
+    doc_free(doc);
+    /* Its run ends when its time is up, failed or not. */
+    job_failed(world.jobs, job, world.clock, "disk: gone");
+    settle(&world);
+    world.begin_err = -EIO;
+    for (unsigned i = 0; i < 60; i++)
+        pass(&world, NS_PER_MIN);
+    expect(&world, "again", "failed", 7);
+    CU_ASSERT_TRUE(job->clock.over);
+    CU_ASSERT_FALSE(recording_is_open(job->recording));
+    pass(&world, 25 * NS_PER_HOUR);
+    expect(&world, "again", "expired", 0);
+    end_world(&world);
+}
+
+/* What is not the disk's fault is not tried again; what storage.on_error says counts else. */
+static void storage_says_whether_jobs_try_again(void)
+{
+    struct world world;
+    struct job *job;
+
+    begin_world(&world);
+    jobs_set_retry(world.jobs, true);
+    world.begin_err = -EBUSY;
+    job = add(&world, "no-slot", "http", "");
+    CU_ASSERT_TRUE(job->clock.over);
+    world.begin_err = -ENOSPC;
+    job = add(&world, "full", "http", "");
+    expect(&world, "full", "failed", 0);
+    CU_ASSERT_FALSE(job->clock.over);
+    job_stop(world.jobs, job, world.clock);
+    expect(&world, "full", "stopped", 0);
+    CU_ASSERT_FALSE(recording_is_open(job->recording));
+    world.begin_err = 0;
+    pass(&world, NS_PER_MIN);
+    expect(&world, "full", "stopped", 0);
+    end_world(&world);
+}
+
 static void delete_takes_the_recording_or_leaves_it(void)
 {
     struct world world;
@@ -458,6 +538,8 @@ int main(int argc, char **argv)
          a_run_that_ends_while_we_are_down_is_closed},
         {"stop, failure and quota end for good", stop_fail_and_quota_end_for_good},
         {"a job that cannot begin has failed", a_job_that_cannot_begin_has_failed},
+        {"a job that the disk failed tries again", a_job_that_the_disk_failed_tries_again},
+        {"storage says whether jobs try again", storage_says_whether_jobs_try_again},
         {"delete takes the recording or leaves it", delete_takes_the_recording_or_leaves_it},
         {"what was being ended has ended when the process ends",
          what_was_being_ended_has_ended_when_the_process_ends},
