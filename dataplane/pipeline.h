@@ -63,6 +63,10 @@ void pipeline_stop(struct pipeline *pipeline); /* asks the sources to end; what 
 bool pipeline_done(const struct pipeline *pipeline); /* all sources ended, all settled */
 void pipeline_wait(struct pipeline *pipeline);       /* until done, then joins the threads */
 
+/* The name of a thread that has not turned since the last call, or null: all have, or have ended.
+ * Threads turn at least every 10 ms; ask a good while apart. Called by mgmt's thread. */
+const char *pipeline_stalled(struct pipeline *pipeline);
+
 unsigned pipeline_step(struct pipeline *pipeline); /* -> work done */
 void pipeline_run(struct pipeline *pipeline);
 

@@ -33,7 +33,8 @@ int pipeline_threads_start(struct pipeline *pipeline)
 {
     unsigned n_roles = pipeline->n_rx + pipeline->config.n_classifiers + 1;
 
-    pipeline->threads = calloc(n_roles, sizeof(*pipeline->threads));
+    pipeline->threads =
+        aligned_alloc(_Alignof(struct thread), n_roles * sizeof(*pipeline->threads));
     if (!pipeline->threads)
         return -ENOMEM;
     for (unsigned i = 0; i < pipeline->config.n_rx; i++)
@@ -73,6 +74,22 @@ void pipeline_threads_join(struct pipeline *pipeline)
     free(pipeline->threads);
     pipeline->threads = NULL;
     pipeline->n_threads = 0;
+}
+
+const char *pipeline_stalled(struct pipeline *pipeline)
+{
+    const char *stalled = NULL;
+
+    for (unsigned i = 0; i < pipeline->n_threads; i++) {
+        struct thread *thread = &pipeline->threads[i];
+        uint64_t turns = atomic_load_explicit(&thread->turns, memory_order_relaxed);
+
+        if (turns == thread->turns_seen &&
+            !atomic_load_explicit(&thread->has_ended, memory_order_relaxed))
+            stalled = thread->name;
+        thread->turns_seen = turns;
+    }
+    return stalled;
 }
 
 /* The exchange and that of wait_for_wake() come one after the other: either it finds the sleeper,
@@ -116,12 +133,15 @@ static void *run(void *argument)
     for (;;) {
         bool last = finished(thread); /* asked first: then this turn finds nothing left behind */
 
+        atomic_store_explicit(&thread->turns, thread->turns + 1, memory_order_relaxed);
         if (thread->step(thread->role)) {
             n_idle = 0;
             continue;
         }
-        if (last)
+        if (last) {
+            atomic_store_explicit(&thread->has_ended, true, memory_order_relaxed);
             return NULL;
+        }
         if (!busy && ++n_idle > SPINS)
             idle(thread, n_idle - SPINS);
         else

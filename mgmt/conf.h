@@ -63,6 +63,7 @@ struct conf {
     struct conf_texts names_files;
     uint64_t names_memory;
     const char *control_socket, *control_group;
+    const char *security_user, *security_seccomp;
     int64_t limit_jobs, limit_clients;
     uint64_t limit_statement;
 

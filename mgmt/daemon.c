@@ -23,16 +23,20 @@
 #include "retention.h"
 #include "units.h"
 
-enum { TICK_MS = 50, EVENTS = 8 };
+enum { TICK_MS = 50, EVENTS = 8, MEALS = 4 }; /* MEALS: in the time that the watchdog waits */
 
 static int lock_store(struct daemon *daemon, char *reterr_text);
 static int open_names(struct daemon *daemon, char *reterr_text);
+static int open_deck(struct daemon *daemon, char *reterr_text);
+static int drop_rights(struct daemon *daemon, char *reterr_text);
 static int open_jobs(struct daemon *daemon, char *reterr_text);
+static int filter_calls(struct daemon *daemon, char *reterr_text);
 static void repair_store(const char *store);
 static void say_repair(void *context, const char *text);
 static int open_control(struct daemon *daemon, char *reterr_text);
 static int open_loop(struct daemon *daemon, char *reterr_text);
 static void turn(struct daemon *daemon);
+static void feed_watchdog(struct daemon *daemon);
 static void take_signals(struct daemon *daemon);
 static void look_at_clocks(struct daemon *daemon);
 static void set_node(void);
@@ -46,9 +50,10 @@ int daemon_open(const char *conf_path, struct daemon *ret_daemon,
                 char reterr_text[static DAEMON_ERROR_SIZE])
 {
     static int (*const steps[])(struct daemon * daemon, char *reterr_text) = {
-        lock_store, open_names, open_jobs, open_control, open_loop};
+        lock_store,  open_names, open_deck, open_control,
+        drop_rights, open_jobs,  open_loop, filter_calls};
     struct daemon daemon = {.conf_path = conf_path, .lock = -1, .epoll = -1, .signals = -1};
-    char error[CONF_ERROR_SIZE];
+    char error[CONF_ERROR_SIZE], warning[RIGHTS_ERROR_SIZE];
     int err = conf_read(conf_path, &daemon.conf, error);
 
     *ret_daemon = daemon;
@@ -59,6 +64,9 @@ int daemon_open(const char *conf_path, struct daemon *ret_daemon,
     ret_daemon->live = ret_daemon->conf;
     look_at_clocks(ret_daemon);
     ret_daemon->started_ns = ret_daemon->clock.wall_ns;
+    ret_daemon->rights = rights_find(ret_daemon->conf->security_user, warning);
+    if (*warning)
+        log_warning("%s", warning);
     for (unsigned i = 0; !err && i < sizeof(steps) / sizeof(steps[0]); i++)
         err = steps[i](ret_daemon, reterr_text);
     if (err)
@@ -73,8 +81,8 @@ void daemon_run(struct daemon *daemon)
     log_info("ready: %u sources, %u jobs, store %s", daemon->conf->n_sources, jobs_n(daemon->jobs),
              daemon->conf->storage_path);
     sd_notify(0, "READY=1");
-    if (sd_watchdog_enabled(0, &watchdog_us) <= 0)
-        watchdog_us = 0;
+    if (sd_watchdog_enabled(0, &watchdog_us) > 0)
+        daemon->watchdog_ns = watchdog_us * 1000 / MEALS;
     while (!daemon->end) {
         struct epoll_event events[EVENTS];
         int n = epoll_wait(daemon->epoll, events, EVENTS, TICK_MS);
@@ -85,8 +93,7 @@ void daemon_run(struct daemon *daemon)
         take_signals(daemon);
         control_step(daemon->control, daemon->clock.steady_ns);
         turn(daemon);
-        if (watchdog_us)
-            sd_notify(0, "WATCHDOG=1");
+        feed_watchdog(daemon);
     }
     sd_notify(0, "STOPPING=1");
 }
@@ -212,20 +219,64 @@ static int open_names(struct daemon *daemon, char *reterr_text)
     return err;
 }
 
-/* Sources first, then the jobs that want their packets. */
-static int open_jobs(struct daemon *daemon, char *reterr_text)
+/* What needs root: sources and the memory that the kernel shares with us. */
+static int open_deck(struct daemon *daemon, char *reterr_text)
 {
     const struct conf *conf = daemon->conf;
     const struct deck_events events = {
         .ended = on_ended, .failed = on_failed, .quota = on_quota, .context = daemon};
-    char error[DECK_ERROR_SIZE] = "", why[JOB_ERROR_SIZE] = "";
+    char error[DECK_ERROR_SIZE] = "";
     int err;
 
     set_node();
     repair_store(conf->storage_path);
     err = deck_open(conf, conf->storage_path, daemon->names, &events, &daemon->deck, error);
-    if (!err)
-        err = jobs_create(conf->storage_path, &deck_job_ops, daemon->deck, &daemon->jobs, why);
+    if (err)
+        snprintf(reterr_text, DAEMON_ERROR_SIZE, "%s", *error ? error : strerror(-err));
+    return err;
+}
+
+/* From here on threads of ours begin, which are what we are. */
+static int drop_rights(struct daemon *daemon, char *reterr_text)
+{
+    const char *store = daemon->conf->storage_path;
+    char error[RIGHTS_ERROR_SIZE] = "";
+    int err = rights_give(&daemon->rights, store);
+
+    if (err) {
+        snprintf(reterr_text, DAEMON_ERROR_SIZE, "storage.path %s: to be given to user %s: %s",
+                 store, daemon->rights.name, strerror(-err));
+        return err;
+    }
+    err = rights_drop(&daemon->rights, error);
+    if (err)
+        snprintf(reterr_text, DAEMON_ERROR_SIZE, "%s", error);
+    if (!err && access(store, R_OK | W_OK | X_OK)) {
+        err = -errno;
+        snprintf(reterr_text, DAEMON_ERROR_SIZE,
+                 "storage.path %s: user %s does not get there: %s: open the folders above it "
+                 "(chmod o+x), or set security.user",
+                 store, daemon->rights.name, strerror(-err));
+    }
+    return err;
+}
+
+static int filter_calls(struct daemon *daemon, char *reterr_text)
+{
+    char error[RIGHTS_ERROR_SIZE] = "";
+    int err = rights_filter(daemon->conf->security_seccomp, error);
+
+    if (err)
+        snprintf(reterr_text, DAEMON_ERROR_SIZE, "%s", *error ? error : strerror(-err));
+    return err;
+}
+
+static int open_jobs(struct daemon *daemon, char *reterr_text)
+{
+    const struct conf *conf = daemon->conf;
+    char error[DECK_ERROR_SIZE] = "", why[JOB_ERROR_SIZE] = "";
+    int err = jobs_create(conf->storage_path, &deck_job_ops, daemon->deck, &daemon->jobs, why);
+
     if (!err) {
         jobs_set_limits(daemon->jobs, (unsigned)conf->limit_jobs, conf->limit_statement);
         jobs_set_retry(daemon->jobs, !strcmp(conf->on_error, "retry"));
@@ -277,6 +328,7 @@ static int open_control(struct daemon *daemon, char *reterr_text)
         .context = daemon,
     };
     char error[CONTROL_ERROR_SIZE] = "", folder[JOB_PATH_SIZE];
+    bool made = false;
     char *slash;
     int err;
 
@@ -284,9 +336,14 @@ static int open_control(struct daemon *daemon, char *reterr_text)
     slash = strrchr(folder, '/');
     if (slash && slash != folder) {
         *slash = 0;
-        folder_make(folder, 0755);
+        made = access(folder, F_OK) && !folder_make(folder, 0755);
     }
     err = control_open(&config, &daemon->control, error);
+    /* The socket's group is said by the configuration; it is removed by whom we become. */
+    if (!err && daemon->rights.change && chown(config.path, daemon->rights.uid, (gid_t)-1))
+        err = -errno;
+    if (!err && made)
+        err = rights_give(&daemon->rights, folder);
     if (err)
         snprintf(reterr_text, DAEMON_ERROR_SIZE, "%s", *error ? error : strerror(-err));
     return err;
@@ -324,6 +381,21 @@ static void turn(struct daemon *daemon)
         daemon->said_done = true;
         log_info("all sources have ended");
     }
+}
+
+/* It gets something only while every thread turns: that the main one does is not enough. */
+static void feed_watchdog(struct daemon *daemon)
+{
+    const char *stalled;
+
+    if (!daemon->watchdog_ns || daemon->clock.steady_ns < daemon->fed_ns + daemon->watchdog_ns)
+        return;
+    daemon->fed_ns = daemon->clock.steady_ns;
+    stalled = deck_stalled(daemon->deck);
+    if (stalled)
+        log_warning("thread %s makes no progress: the watchdog is not fed", stalled);
+    else
+        sd_notify(0, "WATCHDOG=1");
 }
 
 static void take_signals(struct daemon *daemon)

@@ -1,7 +1,8 @@
 /* daemon.h - tapedeckd: everything put together, and its loop.
  *
- *     configuration -> lock on the store -> names -> deck (sources, pipeline, writer) -> jobs
- *                   -> control socket -> ready; then epoll: requests, signals, names, and a tick
+ *     configuration -> lock on the store -> names -> deck (sources, pipeline, writer)
+ *                   -> control socket -> rights are dropped -> jobs, threads -> system calls are
+ *                   filtered -> ready; then epoll: requests, signals, names, and a tick
  *
  * Thread: the main one; it is mgmt. */
 #ifndef MGMT_DAEMON_H
@@ -14,6 +15,7 @@
 #include "deck.h"
 #include "job.h"
 #include "names_watch.h"
+#include "rights.h"
 
 enum { DAEMON_ERROR_SIZE = 2048 };
 
@@ -28,6 +30,9 @@ struct daemon {
     struct deck *deck;
     struct jobs *jobs;
     struct control *control;
+    uint64_t watchdog_ns; /* between meals of systemd's watchdog; 0: there is none */
+    uint64_t fed_ns;
+    struct rights rights;        /* whom we become */
     struct schedule_clock clock; /* of this turn */
     uint64_t started_ns;
     bool end;             /* SIGTERM */

@@ -164,6 +164,11 @@ void deck_stats(struct deck *deck, struct doc *rows)
     stats_rows(deck->pipeline, deck->sources, deck->n_sources, rows);
 }
 
+const char *deck_stalled(struct deck *deck)
+{
+    return pipeline_stalled(deck->pipeline);
+}
+
 bool deck_done(const struct deck *deck)
 {
     return pipeline_done(deck->pipeline);

@@ -44,6 +44,8 @@ extern const struct job_ops deck_job_ops;
 
 /* For `stats`: rows of sources, cores, and the sum; appended to the array. */
 void deck_stats(struct deck *deck, struct doc *rows);
+/* A thread that has not turned since the last call, by name, or null: see pipeline_stalled(). */
+const char *deck_stalled(struct deck *deck);
 /* All sources have come to their end. */
 bool deck_done(const struct deck *deck);
 

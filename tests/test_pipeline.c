@@ -1,5 +1,6 @@
 /* The pipeline: the same file gives the same streams however many threads share the work, plans
  * come and go under load, and the sum holds. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -200,6 +201,54 @@ static void test_plans_come_and_go(void)
     run_free(&run);
 }
 
+static struct {
+    _Atomic bool is_stuck, is_let_go;
+} writer;
+
+static unsigned writer_that_gets_stuck(void *context)
+{
+    atomic_store(&writer.is_stuck, true);
+    while (!atomic_load(&writer.is_let_go))
+        usleep(1000);
+    return 0;
+}
+
+static void test_stalled(void)
+{
+    struct pipeline_config config = {
+        .n_classifiers = 1,
+        .classifier = {.streams = {.max = 4096},
+                       .l7 = {.memory = 8 << 20},
+                       .lookback_size = 1 << 20,
+                       .waiting_memory = 1 << 20},
+        .writer_step = writer_that_gets_stuck,
+    };
+    struct wire_recorder *recorder = wire_recorder_create(&wire);
+    struct recorder *recorders[] = {&recorder->base};
+    struct pipeline *pipeline;
+    const char *stalled = NULL;
+
+    config.recorders = recorders;
+    CU_ASSERT_FATAL(!pipeline_create(&config, &pipeline));
+    CU_ASSERT_FATAL(!pipeline_publish(pipeline, plan_of("response.status == 500", 1), 1 << 5));
+    CU_ASSERT_FATAL(!pipeline_start(pipeline));
+    while (!atomic_load(&writer.is_stuck))
+        usleep(1000);
+    pipeline_stalled(pipeline); /* all have turned by now */
+    stalled = pipeline_stalled(pipeline);
+    CU_ASSERT(stalled && strncmp(stalled, "td-", 3) == 0);
+    atomic_store(&writer.is_let_go, true);
+    for (unsigned i = 0; stalled && i < 10000; i++) { /* soon all of them turn again */
+        usleep(20000);
+        stalled = pipeline_stalled(pipeline);
+    }
+    CU_ASSERT(!stalled);
+    pipeline_stop(pipeline);
+    pipeline_wait(pipeline);
+    pipeline_free(pipeline);
+    free(recorder);
+}
+
 static void test_stop(void)
 {
     struct pipeline_sum sum;
@@ -220,6 +269,7 @@ static void test_stop(void)
 static const struct tap_test tests[] = {
     {"the same streams with any number of threads", test_same_streams},
     {"plans that come and go change nothing for a job that stays", test_plans_come_and_go},
+    {"a thread that does not turn is named", test_stalled},
     {"a pipeline that is stopped settles what it has", test_stop},
     {NULL, NULL},
 };
