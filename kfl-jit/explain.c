@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "plan_internal.h"
+#include "pushdown.h"
 
 static void explain_job(FILE *out, const struct kfl_plan *plan, unsigned slot);
 static void explain_protos(FILE *out, uint32_t protos);
@@ -13,6 +14,7 @@ static void explain_atom(FILE *out, const struct kfl_plan *plan, const struct at
 static void explain_path(FILE *out, const struct ast_path *path);
 static const char *explain_way(const struct kfl_plan *plan, uint32_t number);
 static void explain_demand(FILE *out, const struct kfl_plan *plan);
+static void explain_pushdown(FILE *out, const struct kfl_plan *plan);
 static void explain_code(FILE *out, const struct kfl_plan *plan);
 static unsigned node_stage(const struct kfl_plan *plan, uint32_t number, enum kfl_proto proto);
 static unsigned atom_stage(const struct kfl_plan *plan, uint32_t number, enum kfl_proto proto);
@@ -32,6 +34,7 @@ char *kfl_plan_explain(const struct kfl_plan *plan)
             explain_job(out, plan, slot);
     explain_atoms(out, plan);
     explain_demand(out, plan);
+    explain_pushdown(out, plan);
     explain_code(out, plan);
     if (fclose(out)) {
         free(text);
@@ -255,6 +258,24 @@ static void explain_demand(FILE *out, const struct kfl_plan *plan)
                 fprintf(out, "[%.*s]", (int)demand->keys[i].size, demand->keys[i].key);
     }
     fprintf(out, "%s\n", *comma || demand->all ? "" : "nothing");
+}
+
+/* What packets a kernel or a device has to hand out, in either direction; it keeps the rest. */
+static void explain_pushdown(FILE *out, const struct kfl_plan *plan)
+{
+    struct kfl_pushdown *sum = calloc(2, sizeof *sum), *one = sum ? sum + 1 : NULL;
+    char text[1024];
+
+    for (unsigned slot = 0; slot < KFL_SLOT_MAX && sum; slot++)
+        if (plan->slots >> slot & 1) {
+            kfl_pushdown_of_slot(plan, slot, one);
+            kfl_pushdown_add(sum, one);
+        }
+    fprintf(out, "pushdown: %s\n", sum && sum->n ? "a source hands out only" : "nothing is wanted");
+    for (uint32_t i = 0; sum && i < sum->n; i++)
+        if (!kfl_pushdown_show(&sum->clause[i], text, sizeof text))
+            fprintf(out, "  %s\n", text);
+    free(sum);
 }
 
 /* Bytes of machine code, or why there is none. */
