@@ -27,12 +27,22 @@ enum { CPUS_MAX = 1024 };
 
 enum way { WAY_VLAN = 1, WAY_FRAGS = 2, WAY_GENERIC = 4 };
 
+static int load(struct capture_program *program, unsigned interface, unsigned way, bool pass,
+                struct bpf_program **ret_bpf);
 static int try(struct capture_program *program, unsigned interface, unsigned way, bool pass);
 static int silent(enum libbpf_print_level level, const char *format, va_list args);
 
 void capture_program_init(struct capture_program *program)
 {
-    *program = (struct capture_program){.link_fd = -1, .sockets_fd = -1, .counters_fd = -1};
+    *program = (struct capture_program){
+        .link_fd = -1,
+        .sockets_fd = -1,
+        .counters_fd = -1,
+        .control_fd = -1,
+        .ports_fd = -1,
+        .addresses_fd = {-1, -1},
+        .streams_fd = -1,
+    };
 }
 
 int capture_program_attach(struct capture_program *program, unsigned interface, bool generic,
@@ -64,6 +74,16 @@ int capture_program_attach(struct capture_program *program, unsigned interface, 
     return rc;
 }
 
+int capture_program_load(struct capture_program *program, bool pass)
+{
+    struct bpf_program *bpf;
+    int rc;
+
+    libbpf_set_print(silent);
+    rc = load(program, 0, 0, pass, &bpf);
+    return rc ? rc : bpf_program__fd(bpf);
+}
+
 void capture_program_detach(struct capture_program *program)
 {
     int fd = atomic_exchange(&program->link_fd, -1);
@@ -90,6 +110,26 @@ uint64_t capture_program_count(const struct capture_program *program, enum captu
     for (int i = 0; i < n; i++)
         sum += values[i];
     return sum;
+}
+
+int capture_map_get(int fd, const void *key, void *value)
+{
+    return bpf_map_lookup_elem(fd, key, value) ? -errno : 0;
+}
+
+int capture_map_set(int fd, const void *key, const void *value)
+{
+    return bpf_map_update_elem(fd, key, value, BPF_ANY) ? -errno : 0;
+}
+
+int capture_map_change(int fd, const void *key, const void *value)
+{
+    return bpf_map_update_elem(fd, key, value, BPF_EXIST) ? -errno : 0;
+}
+
+int capture_map_delete(int fd, const void *key)
+{
+    return bpf_map_delete_elem(fd, key) ? -errno : 0;
 }
 
 static int load(struct capture_program *program, unsigned interface, unsigned way, bool pass,
@@ -125,6 +165,11 @@ static int load(struct capture_program *program, unsigned interface, unsigned wa
         return rc;
     program->sockets_fd = bpf_object__find_map_fd_by_name(program->object, "capture_sockets");
     program->counters_fd = bpf_object__find_map_fd_by_name(program->object, "capture_counters");
+    program->control_fd = bpf_object__find_map_fd_by_name(program->object, "capture_control");
+    program->ports_fd = bpf_object__find_map_fd_by_name(program->object, "capture_ports");
+    program->addresses_fd[0] = bpf_object__find_map_fd_by_name(program->object, "capture_addr_0");
+    program->addresses_fd[1] = bpf_object__find_map_fd_by_name(program->object, "capture_addr_1");
+    program->streams_fd = bpf_object__find_map_fd_by_name(program->object, "capture_streams");
     *ret_bpf = bpf;
     return 0;
 }

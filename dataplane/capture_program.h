@@ -22,10 +22,11 @@ struct bpf_object;
 struct capture_program {
     struct bpf_object *object;
     int sockets_fd, counters_fd; /* its maps */
-    _Atomic int link_fd;         /* on the interface; closed: it is gone */
-    bool generic;                /* mode: after the kernel made its packet, not before */
-    bool pieces;                 /* packets may come in several */
-    uint32_t magic;              /* of capture_meta */
+    int control_fd, ports_fd, addresses_fd[CAPTURE_TABLES], streams_fd;
+    _Atomic int link_fd; /* on the interface; closed: it is gone */
+    bool generic;        /* mode: after the kernel made its packet, not before */
+    bool pieces;         /* packets may come in several */
+    uint32_t magic;      /* of capture_meta */
 };
 
 void capture_program_init(struct capture_program *program);
@@ -33,9 +34,17 @@ void capture_program_init(struct capture_program *program);
  * -> 0 or -errno */
 int capture_program_attach(struct capture_program *program, unsigned interface, bool generic,
                            bool pass);
+/* Loaded, and on no interface: for tests, which run it by hand. -> its descriptor, or -errno */
+int capture_program_load(struct capture_program *program, bool pass);
 void capture_program_detach(struct capture_program *program);
 void capture_program_close(struct capture_program *program);
 
 uint64_t capture_program_count(const struct capture_program *program, enum capture_counter which);
+
+/* Elements of its maps. -> 0 or -errno */
+int capture_map_get(int fd, const void *key, void *value);
+int capture_map_set(int fd, const void *key, const void *value);
+int capture_map_change(int fd, const void *key, const void *value); /* -ENOENT: there is none */
+int capture_map_delete(int fd, const void *key);
 
 #endif

@@ -9,6 +9,7 @@
 #include "../kfl-jit/ensure.h"
 #include "interface.h"
 #include "pcapng_block.h"
+#include "pushdown.h"
 
 enum {
     SWEEP = 64,                 /* streams a tick looks at for requests that wait too long */
@@ -21,6 +22,8 @@ static int create_parts(struct classifier *classifier);
 static void take_plan(struct classifier *classifier, uint64_t now_ns);
 static void one_packet(struct classifier *classifier, struct packet *packet);
 static void no_room(struct classifier *classifier, const struct packet *packet);
+static void discard(struct classifier *classifier, const struct stream *stream,
+                    const struct packet *packet);
 static void keep(struct classifier *classifier, struct stream *stream, const struct packet *packet);
 static bool record(struct classifier *classifier, const struct stream *stream,
                    const struct packet *packet, uint64_t slots);
@@ -247,7 +250,7 @@ static void one_packet(struct classifier *classifier, struct packet *packet)
     if (stream->open | stream->matched)
         keep(classifier, stream, packet);
     else
-        classifier->n_discarded++;
+        discard(classifier, stream, packet);
     classifier->later = 0;
 }
 
@@ -270,6 +273,25 @@ static void no_room(struct classifier *classifier, const struct packet *packet)
         counter_add(&classifier->counters, COUNTER_recorded, 1);
     else
         counter_add(&classifier->counters, COUNTER_drop_no_chunk, 1);
+}
+
+/* A packet that nobody wants. Of a stream with many of them the source is told now and then. */
+static void discard(struct classifier *classifier, const struct stream *stream,
+                    const struct packet *packet)
+{
+    uint32_t n = stream->packets[0] + stream->packets[1];
+
+    classifier->n_discarded++;
+    if (n & (PUSHDOWN_EVERY - 1) || !classifier->config.out || !classifier->plan ||
+        stream->tcp >= STREAM_TCP_FIN_CLIENT)
+        return;
+    pushdown_tell(classifier->config.out,
+                  &(struct pushdown_stream){
+                      .key = packet->key,
+                      .ts_ns = packet->ts_ns,
+                      .timeout_ns = stream_timeout_ns(classifier->streams, stream),
+                      .epoch = classifier->plan->epoch,
+                  });
 }
 
 /* A packet that somebody wants, or may want. */

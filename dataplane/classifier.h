@@ -40,6 +40,7 @@ struct classifier_config {
     uint64_t lookback_ttl_ns;
     uint64_t waiting_memory; /* bytes for entries that wait for their stream's end */
     struct recorder *recorder;
+    struct ring *out; /* heavy streams that no job wants are told here (pushdown.h); or null */
 };
 
 struct classifier;

@@ -7,6 +7,7 @@
 
 #include "../kfl-jit/ensure.h"
 #include "pipeline_private.h"
+#include "pushdown.h"
 
 enum {
     RING_SLOTS = 4096,
@@ -37,6 +38,9 @@ int pipeline_create(const struct pipeline_config *config, struct pipeline **ret_
         pipeline->config.ring_slots = RING_SLOTS_MIN;
     pipeline->n_rx = config->n_rx ? config->n_rx : 1;
     err = create_units(pipeline);
+    if (!err)
+        err = pushdown_create(config->sources, config->n_sources, config->n_classifiers,
+                              config->learns_dns, &pipeline->pushdown);
     if (!err)
         err = create_rx(pipeline);
     if (!err)
@@ -73,6 +77,7 @@ void pipeline_free(struct pipeline *pipeline)
         kfl_plan_free(node->plan);
         free(node);
     }
+    pushdown_free(pipeline->pushdown);
     free(pipeline->workers);
     free(pipeline->rx);
     free(pipeline->units);
@@ -95,6 +100,8 @@ int pipeline_publish(struct pipeline *pipeline, struct kfl_plan *plan, uint64_t 
         if (changed >> slot & 1)
             node->publication.slot_epoch[slot] = node->publication.epoch;
     pipeline->newest = node;
+    if (pipeline->pushdown)
+        pushdown_widen(pipeline->pushdown, plan, changed, node->publication.epoch);
     for (unsigned i = 0; i < pipeline->config.n_classifiers; i++)
         classifier_publish(pipeline->workers[i].classifier, &node->publication);
     return 0;
@@ -125,7 +132,15 @@ unsigned pipeline_reclaim(struct pipeline *pipeline)
             node = node->older;
         }
     }
+    if (pipeline->pushdown && !n_left)
+        pushdown_narrow(pipeline->pushdown);
     return n_left;
+}
+
+void pipeline_push_down(struct pipeline *pipeline)
+{
+    if (pipeline->pushdown)
+        pushdown_step(pipeline->pushdown);
 }
 
 int pipeline_start(struct pipeline *pipeline)
@@ -178,7 +193,7 @@ void pipeline_run(struct pipeline *pipeline)
 struct pipeline_sum pipeline_sum(struct pipeline *pipeline)
 {
     struct pipeline_sum sum = {0};
-    uint64_t value[COUNTER_COUNT];
+    uint64_t value[COUNTER_COUNT], kernel = 0;
 
     for (unsigned i = 0; i < pipeline->n_units; i++)
         sum.in_flight +=
@@ -189,10 +204,16 @@ struct pipeline_sum pipeline_sum(struct pipeline *pipeline)
     for (unsigned i = 0; i < pipeline->config.n_classifiers; i++)
         sum.held += classifier_held(pipeline->workers[i].classifier);
     pipeline_counters(pipeline, value);
-    sum.rx = value[COUNTER_rx];
+    for (unsigned i = 0; i < pipeline->config.n_sources; i++) {
+        struct source_stats stats;
+
+        source_base(pipeline->config.sources[i])->ops->stats(pipeline->config.sources[i], &stats);
+        kernel += stats.discarded_kernel;
+    }
+    sum.rx = value[COUNTER_rx] + kernel;
     sum.dropped =
         value[COUNTER_drop_ring] + value[COUNTER_drop_no_chunk] + value[COUNTER_lookback_evicted];
-    sum.discarded = value[COUNTER_discarded];
+    sum.discarded = value[COUNTER_discarded] + kernel;
     sum.recorded = value[COUNTER_recorded];
     sum.difference =
         (int64_t)(sum.rx - sum.dropped - sum.discarded - sum.recorded - sum.held - sum.in_flight);
@@ -327,6 +348,8 @@ static int create_rx(struct pipeline *pipeline)
 static int create_workers(struct pipeline *pipeline)
 {
     const struct pipeline_config *config = &pipeline->config;
+    const struct stream_config *streams = &config->classifier.streams;
+    bool distinguish = streams->distinguish_vlan || streams->distinguish_tunnel;
 
     pipeline->workers = array(config->n_classifiers, sizeof(*pipeline->workers));
     if (!pipeline->workers)
@@ -339,6 +362,8 @@ static int create_workers(struct pipeline *pipeline)
         classifier.n_classifiers = config->n_classifiers;
         classifier.hash_seed = config->hash_seed;
         classifier.recorder = config->recorders[i];
+        if (pipeline->pushdown && !distinguish)
+            classifier.out = pushdown_ring(pipeline->pushdown, i);
         pipeline->workers[i].pipeline = pipeline;
         pipeline->workers[i].number = i;
         err = classifier_create(&classifier, &pipeline->workers[i].classifier);

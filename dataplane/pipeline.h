@@ -38,6 +38,7 @@ struct pipeline_config {
     const int *cores;    /* to pin rx, then classifiers, then the writer to; -1: not. May be null */
     unsigned n_cores;
     uint64_t hash_seed;
+    bool learns_dns; /* DNS is wanted whatever the jobs want */
     struct classifier_config
         classifier;                    /* number, n_classifiers, hash_seed, recorder are set here */
     struct recorder *const *recorders; /* one for each classifier */
@@ -57,6 +58,10 @@ int pipeline_publish(struct pipeline *pipeline, struct kfl_plan *plan, uint64_t 
  * their statements may go. */
 unsigned pipeline_reclaim(struct pipeline *pipeline);
 
+/* Tells the sources which heavy streams are out (pushdown.h). Some ten times a second, a bounded
+ * piece. */
+void pipeline_push_down(struct pipeline *pipeline);
+
 int pipeline_start(struct pipeline *pipeline); /* threads. -> 0 or -errno */
 void pipeline_stop(struct pipeline *pipeline); /* asks the sources to end; what was received is
                                                   still classified, recorded and settled */
@@ -72,7 +77,7 @@ void pipeline_run(struct pipeline *pipeline);
 
 /* What must hold: rx = dropped + discarded + recorded + held + in_flight. */
 struct pipeline_sum {
-    uint64_t rx;
+    uint64_t rx;      /* and what the sources discarded (discarded_kernel), also below */
     uint64_t dropped; /* drop_ring, drop_no_chunk, lookback_evicted */
     uint64_t discarded;
     uint64_t recorded;

@@ -79,6 +79,7 @@ struct pipeline {
     struct rx *rx;
     struct worker *workers;
     struct publication_node *newest;
+    struct pushdown *pushdown; /* null: no source takes it */
     unsigned n_threads;
     struct thread *threads;
     _Atomic bool writer_end; /* all workers are done: the writer ends when it is idle */

@@ -27,6 +27,7 @@ struct source_config {
     bool copy;       /* af_xdp: do not try zero-copy */
     bool busy;       /* poll without sleeping (af_xdp: busy polling) */
     bool pass;       /* af_xdp: what we do not take goes to the stack (shared port) */
+    bool pushdown;   /* what no job wants stays in the kernel, in the device (pushdown.h) */
     uint32_t frames; /* per queue, in the device's pool; 0: default */
 };
 
@@ -38,6 +39,9 @@ struct source_stats {
     uint64_t discarded_kernel; /* not wanted by any job, told by the XDP program (pushdown) */
     uint64_t errors;           /* damaged packets, bad blocks of a file */
 };
+
+struct pushdown_condition;
+struct pushdown_stream;
 
 struct source; /* each implementation begins with struct source_base */
 
@@ -58,11 +62,16 @@ struct source_ops {
     /* Stop taking packets: rx goes on to hand out what was received, then -ENODATA. */
     void (*stop)(struct source *source);
     void (*close)(struct source *source);
+    /* Pushdown, with config.pushdown; null: everything is handed out. Also that passes; only that
+     * passes; this stream does not pass any more. Mgmt's thread. */
+    void (*widen)(struct source *source, const struct pushdown_condition *also);
+    void (*narrow)(struct source *source, const struct pushdown_condition *only);
+    void (*out)(struct source *source, const struct pushdown_stream *stream);
 };
 
 struct source_base {
     const struct source_ops *ops; /* set by source_open(), if open() did not choose a variant */
-    struct source_config config; /* strings copied */
+    struct source_config config;  /* strings copied */
     unsigned n_queues;
     uint16_t number; /* in the pipeline; put into packets */
     bool stays;      /* packets' bytes stay where they are until close, released or not */

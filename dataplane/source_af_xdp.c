@@ -16,6 +16,7 @@
 #include <xdp/xsk.h>
 
 #include "../kfl-jit/ensure.h"
+#include "capture_filter.h"
 #include "capture_program.h"
 #include "interface.h"
 #include "nic.h"
@@ -72,7 +73,8 @@ struct source_af_xdp {
     struct source_base base;
     struct nic nic;
     struct capture_program program;
-    _Atomic uint64_t stopped_ns; /* 0: not */
+    struct capture_filter *filter; /* null: nothing is pushed down */
+    _Atomic uint64_t stopped_ns;   /* 0: not */
     bool zero_copy;
     bool busy;
     uint32_t snaplen;
@@ -174,6 +176,11 @@ static int af_xdp_open(const struct source_config *config, struct source **ret_s
     rc = capture_program_attach(&source->program, source->nic.index, config->generic, config->pass);
     if (rc) {
         refuse(reterr_text, name, "attaching the XDP program", rc);
+        goto fail;
+    }
+    rc = config->pushdown ? capture_filter_open(&source->program, &source->filter) : 0;
+    if (rc) {
+        refuse(reterr_text, name, "looking into the XDP program's maps", rc);
         goto fail;
     }
     rc = nic_offloads_off(&source->nic, source->program.generic, true);
@@ -348,6 +355,21 @@ static void af_xdp_stop(struct source *base)
     atomic_store_explicit(&source->stopped_ns, now_monotonic_ns(), memory_order_relaxed);
 }
 
+static void af_xdp_widen(struct source *base, const struct pushdown_condition *also)
+{
+    capture_filter_widen(((struct source_af_xdp *)base)->filter, also);
+}
+
+static void af_xdp_narrow(struct source *base, const struct pushdown_condition *only)
+{
+    capture_filter_narrow(((struct source_af_xdp *)base)->filter, only);
+}
+
+static void af_xdp_out(struct source *base, const struct pushdown_stream *stream)
+{
+    capture_filter_out(((struct source_af_xdp *)base)->filter, stream);
+}
+
 static void af_xdp_close(struct source *base)
 {
     struct source_af_xdp *source = (struct source_af_xdp *)base;
@@ -356,6 +378,7 @@ static void af_xdp_close(struct source *base)
     for (unsigned i = 0; source->queues && i < source->base.n_queues; i++)
         queue_close(source, &source->queues[i]);
     free(source->queues);
+    capture_filter_close(source->filter);
     capture_program_close(&source->program);
     nic_close(&source->nic);
     free(source);
@@ -371,6 +394,9 @@ const struct source_ops source_af_xdp_ops = {
     .stats = af_xdp_stats,
     .stop = af_xdp_stop,
     .close = af_xdp_close,
+    .widen = af_xdp_widen,
+    .narrow = af_xdp_narrow,
+    .out = af_xdp_out,
 };
 
 static void refill(struct queue *queue)

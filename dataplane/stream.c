@@ -55,7 +55,6 @@ static void end(struct stream_table *table, struct stream *stream, enum stream_e
 static void timer_follow(struct stream_table *table, struct stream *stream);
 static void timer_arm(struct stream_table *table, struct stream *stream, uint64_t timeout_ns);
 static void timer_stop(struct stream_table *table, struct stream *stream);
-static uint64_t timeout_of(const struct stream_table *table, const struct stream *stream);
 
 int stream_table_create(const struct stream_config *config, struct stream_table **ret_table)
 {
@@ -155,7 +154,7 @@ unsigned stream_table_tick(struct stream_table *table, uint64_t now_ns)
             break;
         stream = &table->streams[number];
         timer_stop(table, stream);
-        timeout = timeout_of(table, stream);
+        timeout = stream_timeout_ns(table, stream);
         if (timeout && stream->last_ns + timeout <= now_ns)
             end(table, stream, stream_end_of(stream));
         else
@@ -185,6 +184,28 @@ struct stream *stream_table_walk(struct stream_table *table, uint32_t *place)
     }
     *place = 0;
     return NULL;
+}
+
+uint64_t stream_timeout_ns(const struct stream_table *table, const struct stream *stream)
+{
+    const struct stream_config *config = &table->config;
+
+    switch ((enum kfl_l4)stream->l4) {
+    case KFL_L4_TCP:
+        if (stream->tcp == STREAM_TCP_CLOSED || stream->tcp == STREAM_TCP_RESET)
+            return config->timeout_ns_tcp_closed;
+        return stream->tcp == STREAM_TCP_SYN_SENT || stream->tcp == STREAM_TCP_SYN_RECEIVED
+                   ? config->timeout_ns_tcp_open
+                   : config->timeout_ns_tcp;
+    case KFL_L4_UDP:
+        return config->timeout_ns_udp;
+    case KFL_L4_ICMP:
+        return config->timeout_ns_icmp;
+    case KFL_L4_SCTP:
+    case KFL_L4_OTHER:
+        break;
+    }
+    return config->timeout_ns_other;
 }
 
 uint32_t stream_table_n(const struct stream_table *table)
@@ -397,7 +418,7 @@ static struct stream *add(struct stream_table *table, const struct packet *packe
     index_put(table, hash, number);
     if (!table->slot)
         table->slot = packet->ts_ns >> WHEEL_SHIFT;
-    timer_arm(table, stream, timeout_of(table, stream));
+    timer_arm(table, stream, stream_timeout_ns(table, stream));
     atomic_store_explicit(&table->n, table->n + 1, memory_order_relaxed);
     if (counters)
         counter_add(counters, COUNTER_streams, 1);
@@ -443,32 +464,10 @@ static void end(struct stream_table *table, struct stream *stream, enum stream_e
         counter_add(table->config.counters, COUNTER_streams_ended, 1);
 }
 
-static uint64_t timeout_of(const struct stream_table *table, const struct stream *stream)
-{
-    const struct stream_config *config = &table->config;
-
-    switch ((enum kfl_l4)stream->l4) {
-    case KFL_L4_TCP:
-        if (stream->tcp == STREAM_TCP_CLOSED || stream->tcp == STREAM_TCP_RESET)
-            return config->timeout_ns_tcp_closed;
-        return stream->tcp == STREAM_TCP_SYN_SENT || stream->tcp == STREAM_TCP_SYN_RECEIVED
-                   ? config->timeout_ns_tcp_open
-                   : config->timeout_ns_tcp;
-    case KFL_L4_UDP:
-        return config->timeout_ns_udp;
-    case KFL_L4_ICMP:
-        return config->timeout_ns_icmp;
-    case KFL_L4_SCTP:
-    case KFL_L4_OTHER:
-        break;
-    }
-    return config->timeout_ns_other;
-}
-
 /* The TCP state changed: is the stream due earlier than the wheel knows? */
 static void timer_follow(struct stream_table *table, struct stream *stream)
 {
-    uint64_t timeout = timeout_of(table, stream);
+    uint64_t timeout = stream_timeout_ns(table, stream);
 
     if (!timeout)
         return;

@@ -33,7 +33,7 @@ struct conf_cpus {          /* threads of one kind */
 struct conf_source {
     const char *type, *interface, *device, *eal;
     int64_t queues, snaplen, frames;
-    bool promiscuous, generic, copy, pass;
+    bool promiscuous, generic, copy, pass, pushdown;
 };
 
 /* A job as it is written, by a person, in the configuration or in the store. */

@@ -155,6 +155,7 @@ void deck_close(struct deck *deck)
 void deck_step(struct deck *deck)
 {
     detach_those_left(deck);
+    pipeline_push_down(deck->pipeline);
     take_events(deck);
     numbers_step(deck->numbers, next_number(deck));
 }
@@ -359,6 +360,7 @@ static int open_sources(struct deck *deck, const struct conf *conf, char *reterr
             .generic = from->generic,
             .copy = from->copy,
             .pass = from->pass,
+            .pushdown = from->pushdown,
             .busy = !strcmp(conf->poll, "busy"),
             .frames = (uint32_t)from->frames,
         };

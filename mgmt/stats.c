@@ -19,7 +19,7 @@ void stats_rows(struct pipeline *pipeline, struct source *const *sources, unsign
         doc_set_text(row, "name", source_base(sources[i])->name);
         doc_set_text(row, "type", source_base(sources[i])->ops->name);
         doc_set_uint(row, "queues", source_base(sources[i])->n_queues);
-        doc_set_uint(row, "rx", stats.rx);
+        doc_set_uint(row, "rx", stats.rx + stats.device.discarded_kernel);
         doc_set_uint(row, "rx_bytes", stats.rx_bytes);
         doc_set_uint(row, "drop_nic", stats.device.drop_nic);
         doc_set_uint(row, "discarded_kernel", stats.device.discarded_kernel);

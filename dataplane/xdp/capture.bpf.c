@@ -1,6 +1,6 @@
 /* capture.bpf.c - the XDP program: takes the time, and gives the packet to its queue's socket.
  *
- * A filter that was pushed down runs between the two: what it does not want is counted as
+ * First it asks what was pushed down (filter.bpf.h): what no job wants is counted as
  * CAPTURE_DISCARDED and goes to capture_config.otherwise. Built twice: with CAPTURE_VLAN_TAG it
  * asks the device for the VLAN tag that it took out of the frame, and puts it back; that needs a
  * kernel and a driver that can tell (6.8, bpf_xdp_metadata_rx_vlan_tag). */
@@ -10,6 +10,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "capture.h"
+#include "filter.bpf.h"
 
 const volatile struct capture_config capture_config = {.otherwise = XDP_DROP};
 
@@ -83,6 +84,10 @@ int capture(struct xdp_md *ctx)
 {
     int action;
 
+    if (filter_discards(ctx)) {
+        count(CAPTURE_DISCARDED);
+        return (int)capture_config.otherwise;
+    }
 #ifdef CAPTURE_VLAN_TAG
     vlan_tag_put_back(ctx);
 #endif
