@@ -220,6 +220,9 @@ class Lab:
         for process in reversed(self.processes):
             self.stop(process, seconds=5)
         for ns in self.namespaces:
+            # What a server has started, too: a namespace holds nothing but the test's own.
+            for pid in run("ip", "netns", "pids", self.ns(ns), check=False).split():
+                subprocess.run(["kill", "-KILL", pid], stderr=subprocess.DEVNULL)
             run("ip", "netns", "del", self.ns(ns), check=False)
         self.namespaces = []
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -249,6 +252,13 @@ http {{
         process = self.start("server", "nginx", "-c", conf, "-p", self.path("nginx"))
         self.listening("tcp", port)
         return process
+
+    def certificate(self):
+        """cert.pem and key.pem of lab.example.com, made once"""
+        if not os.path.exists(self.path("cert.pem")):
+            run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                "-subj", "/CN=lab.example.com", "-addext", "subjectAltName=DNS:lab.example.com,DNS:*.lab.example.com",
+                "-keyout", self.path("key.pem"), "-out", self.path("cert.pem"))
 
     def dnsmasq(self):
         process = self.start("server", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",

@@ -16,9 +16,9 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from live import SERVER, TAPEDECK, Lab, Tap, run, wait_for
 from operations import compare, label
-from servers import postgresql, redis
+from servers import amqp, ldap, mysql, postgresql, radius, redis
 
-GROUPS = [*redis.GROUPS, *postgresql.GROUPS]
+GROUPS = [*redis.GROUPS, *postgresql.GROUPS, *mysql.GROUPS, *radius.GROUPS, *amqp.GROUPS, *ldap.GROUPS]
 
 SHOWN = 12
 MARK_PORT = 9  # discard
@@ -42,7 +42,7 @@ def started(lab, tap, groups):
         up.append(group)
     for group in list(up):
         try:
-            wait_for(lambda: is_served(lab, group), 60, f"{group.name} to be served")
+            wait_for(lambda: is_served(lab, group), 90, f"{group.name} to be served")
         except RuntimeError as why:
             up.remove(group)
             tap.ok(False, f"{group.name}: the server starts", f"{why}: {logs_of(lab)}")

@@ -119,18 +119,18 @@ static void ldap_entries(void)
     };
 
     l7_expect(KFL_L4_TCP, 389, talk,
-              "LDAP  request[24]{messageId=1 type='bindRequest' version=3 name='cn=ad"
+              "LDAP 3 request[24]{messageId=1 type='bindRequest' version=3 name='cn=ad"
               "min' authentication='simple'} response[14]{type='bindResponse' resultC"
               "ode=49 resultCodeName='invalidCredentials' matchedDN='' errorMessage='"
               "' entries=0}\n"
-              "LDAP  request[76]{messageId=2 type='searchRequest' baseObject='dc=x' s"
+              "LDAP 3 request[76]{messageId=2 type='searchRequest' baseObject='dc=x' s"
               "cope='wholeSubtree' filter='(&(uid=a\\2an)(!(mail=*))(cn=A*n))' attribu"
               "tes=['cn' 'mail']} response[14]{type='searchResDone' resultCode=0 resu"
               "ltCodeName='success' matchedDN='' errorMessage='' entries=2}\n"
-              "LDAP  request[11]{messageId=3 type='delRequest' entry='cn=c'} response"
+              "LDAP 3 request[11]{messageId=3 type='delRequest' entry='cn=c'} response"
               "[14]{type='delResponse' resultCode=32 resultCodeName='noSuchObject' ma"
               "tchedDN='' errorMessage='' entries=0}\n"
-              "LDAP  request[7]{messageId=4 type='unbindRequest'}\n");
+              "LDAP 3 request[7]{messageId=4 type='unbindRequest'}\n");
 }
 
 static void mongodb_entries(void)

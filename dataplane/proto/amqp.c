@@ -25,6 +25,7 @@ enum class {
     CONFIRM = 85,
     TX = 90
 };
+enum { CHANNEL_CLOSE_OK = 41 };
 
 /* What a method's arguments are, one letter each:
  *   . skip     o octet  s short  l long  L longlong   S short string  X long string  T table
@@ -475,6 +476,23 @@ static bool body_wanted(const struct l7 *l7)
     return demand->all || demand->field[KFL_FIELD_AMQP_REQUEST_BODY];
 }
 
+/* A request and its answer meet by channel, class and the request's method. */
+static uint64_t key_of(uint16_t channel, const struct method *method)
+{
+    return UINT64_C(1) << 48 | (uint64_t)channel << 32 | (uint64_t)method->class << 16 |
+           (method->answers ? method->answers : method->id);
+}
+
+/* What a closed channel still owed is not answered by the next channel of that number. */
+static void channel_closed(struct l7 *l7, uint16_t channel)
+{
+    struct l7_half *waiting;
+
+    for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++)
+        while (methods[i].answered && (waiting = l7_pending(l7, key_of(channel, &methods[i]))))
+            l7_unanswered(l7, waiting, "the channel was closed");
+}
+
 static void method_frame(struct l7 *l7, enum kfl_side side, uint16_t channel, uint32_t wire,
                          struct cursor c)
 {
@@ -483,13 +501,10 @@ static void method_frame(struct l7 *l7, enum kfl_side side, uint16_t channel, ui
     struct l7_half *half;
     struct fact_tape *tape;
     uint8_t bits;
-    uint64_t key;
 
     if (!method)
         return;
-    key = UINT64_C(1) << 48 | (uint64_t)channel << 32 | (uint64_t) class << 16 |
-          (method->answers ? method->answers : id);
-    half = l7_half_new(l7, side, key);
+    half = l7_half_new(l7, side, key_of(channel, method));
     tape = l7_tape(l7);
     if (method->answers) {
         fact_text(tape, KFL_FIELD_AMQP_RESPONSE_METHOD, method->name);
@@ -500,9 +515,11 @@ static void method_frame(struct l7 *l7, enum kfl_side side, uint16_t channel, ui
     bits = write_arguments(tape, method, c);
     l7_half_add(l7, half);
     l7_half_wire(half, wire);
-    if (method->answers)
+    if (method->answers) {
         l7_response(l7, half);
-    else if (method->content)
+        if (class == CHANNEL && id == CHANNEL_CLOSE_OK)
+            channel_closed(l7, channel);
+    } else if (method->content)
         open_content(l7, side, channel, half);
     else if (method->answered && !(method->no_wait_bit && bits >> (method->no_wait_bit - 1) & 1))
         l7_request(l7, half);

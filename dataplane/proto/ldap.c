@@ -110,6 +110,7 @@ static const char *const result_names[] = {
 struct state {
     bool start_tls; /* asked for, not yet answered */
     bool sasl;      /* a SASL bind went through: bytes may be wrapped */
+    bool version_2; /* the last bind asked for it; without one it is taken to be 3 */
 };
 
 struct head {
@@ -453,8 +454,13 @@ static void request(struct l7 *l7, enum kfl_side side, const struct head *head, 
     struct state *state = l7_state(l7);
     struct l7_half *half = l7_half_new(l7, side, (uint64_t)head->id + 1);
     struct fact_tape *tape = l7_tape(l7);
-    struct cursor content;
+    struct cursor content, version = c;
 
+    if (head->operation == BIND_REQUEST) {
+        take(&version, &content);
+        state->version_2 = integer(content) == 2;
+    }
+    l7_half_version(half, state->version_2 ? "2" : "3");
     fact_int(tape, KFL_FIELD_LDAP_REQUEST_MESSAGE_ID, head->id);
     fact_text(tape, KFL_FIELD_LDAP_REQUEST_TYPE, operation_names[head->operation]);
     switch (head->operation) {
@@ -497,6 +503,7 @@ static void response(struct l7 *l7, enum kfl_side side, const struct head *head,
     struct cursor content;
     int64_t code;
 
+    l7_half_version(half, state->version_2 ? "2" : "3");
     fact_text(tape, KFL_FIELD_LDAP_RESPONSE_TYPE, operation_names[head->operation]);
     take(&c, &content);
     code = integer(content);
