@@ -8,6 +8,8 @@ static size_t parse_bytes(struct l7 *l7, enum kfl_side number, const uint8_t *da
                           bool again);
 static void change(struct l7 *l7);
 static void probe_stream(struct l7 *l7);
+static bool keep_newest(struct l7 *l7);
+static uint32_t newest_order(const struct side *side);
 static bool has_port(const struct dissector *dissector, const struct l7_probe_input *input);
 static bool proxy_header(struct l7 *l7);
 static void replay(struct l7 *l7);
@@ -193,13 +195,44 @@ static void probe_stream(struct l7 *l7)
         l7->side[0].size < L7_PROBE_MAX && l7->side[1].size < L7_PROBE_MAX)
         return;
     if (l7->midstream && l7->n_segments < MIDSTREAM_MAX) {
-        l7_side_clear(l7, &l7->side[0]);
-        l7_side_clear(l7, &l7->side[1]);
         l7->candidates = UINT32_MAX;
+        if (keep_newest(l7))
+            probe_stream(l7);
         return;
     }
     l7->stream->detection = KFL_DETECTION_NONE;
     l7_stop(l7);
+}
+
+/* Of what waits, only the newest packet is kept: a message may begin with it. -> false: there was
+ * nothing else, it is dropped, too. */
+static bool keep_newest(struct l7 *l7)
+{
+    struct side *side = &l7->side[0], *other = &l7->side[1];
+    const struct mark *newest;
+    bool more;
+
+    if (newest_order(side) < newest_order(other)) {
+        side = other;
+        other = &l7->side[0];
+    }
+    newest = &side->mark[side->n_marks - 1];
+    more = newest->offset || other->size;
+    l7_side_clear(l7, other);
+    if (more && newest->offset) {
+        size_t n = newest->offset;
+
+        marks_use(side, n);
+        side_use(l7, side, n);
+    } else if (!more) {
+        l7_side_clear(l7, side);
+    }
+    return more;
+}
+
+static uint32_t newest_order(const struct side *side)
+{
+    return side->n_marks ? side->mark[side->n_marks - 1].order : 0;
 }
 
 enum l7_probe l7_probe_all(struct l7 *l7, const uint8_t *const data[2], const size_t size[2],

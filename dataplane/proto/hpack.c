@@ -4,13 +4,18 @@
 
 #include "../cursor.h"
 
-enum { TABLE_MAX = 64 << 10 };
+enum {
+    TABLE_MAX = 64 << 10,
+    TABLE_USUAL = 4096,  /* RFC 7541, 4.2 */
+    ENTRY_OVERHEAD = 32, /* RFC 7541, 4.1 */
+};
 
 struct hpack {
     nghttp2_hd_inflater *inflater;
     nghttp2_mem mem; /* the inflater points to it */
 };
 
+static void fill(struct hpack *hpack);
 static void *memory_take(size_t size, void *l7);
 static void memory_give(void *memory, void *l7);
 static void *memory_zeroed(size_t n, size_t size, void *l7);
@@ -18,7 +23,7 @@ static void *memory_resize(void *memory, size_t size, void *l7);
 static bool field_add(struct hpack_fields *fields, const void *name, size_t name_size,
                       const void *value, size_t value_size);
 
-struct hpack *hpack_create(struct l7 *l7)
+struct hpack *hpack_create(struct l7 *l7, bool midstream)
 {
     struct hpack *hpack = l7_memory(l7, sizeof(*hpack));
 
@@ -33,6 +38,8 @@ struct hpack *hpack_create(struct l7 *l7)
         l7_memory_free(l7, hpack);
         return NULL;
     }
+    if (midstream)
+        fill(hpack);
     return hpack;
 }
 
@@ -49,9 +56,10 @@ void hpack_table_size(struct hpack *hpack, uint32_t size)
     nghttp2_hd_inflate_change_table_size(hpack->inflater, size < TABLE_MAX ? size : TABLE_MAX);
 }
 
-bool hpack_decode(struct hpack *hpack, const uint8_t *block, size_t size,
-                  struct hpack_fields *fields)
+enum hpack_block hpack_decode(struct hpack *hpack, const uint8_t *block, size_t size,
+                              struct hpack_fields *fields)
 {
+    bool unknown = false;
     int flags = 0;
 
     fields->fields.n = 0;
@@ -65,16 +73,18 @@ bool hpack_decode(struct hpack *hpack, const uint8_t *block, size_t size,
         flags = 0;
         used = nghttp2_hd_inflate_hd2(hpack->inflater, &nv, &flags, block, size, 1);
         if (used < 0)
-            return false;
+            return HPACK_BROKEN;
         block += used;
         size -= (size_t)used;
-        if (flags & NGHTTP2_HD_INFLATE_EMIT)
+        if (flags & NGHTTP2_HD_INFLATE_EMIT && !nv.namelen)
+            unknown = true;
+        else if (flags & NGHTTP2_HD_INFLATE_EMIT)
             field_add(fields, nv.name, nv.namelen, nv.value, nv.valuelen);
         else if (!used && !(flags & NGHTTP2_HD_INFLATE_FINAL))
-            return false;
+            return HPACK_BROKEN;
     }
     nghttp2_hd_inflate_end_headers(hpack->inflater);
-    return true;
+    return unknown ? HPACK_UNKNOWN : HPACK_WHOLE;
 }
 
 void hpack_save(struct l7 *l7, struct l7_text *text, const struct http_fields *fields)
@@ -107,6 +117,30 @@ void hpack_load(const struct l7_text *text, struct hpack_fields *fields)
         value = cursor_bytes(&c, size[1]);
         if (!name || !value || !field_add(fields, name, size[0], value, size[1]))
             return;
+    }
+}
+
+/* As many entries without name and value as a table of the usual size holds. */
+static void fill(struct hpack *hpack)
+{
+    static const uint8_t entry[] = {0x40, 0, 0}; /* literal with indexing, new name */
+
+    for (unsigned i = 0; i < TABLE_USUAL / ENTRY_OVERHEAD; i++) {
+        size_t at = 0;
+        int flags = 0;
+
+        while (!(flags & NGHTTP2_HD_INFLATE_FINAL)) {
+            nghttp2_nv nv;
+            ssize_t used;
+
+            flags = 0;
+            used = nghttp2_hd_inflate_hd2(hpack->inflater, &nv, &flags, entry + at,
+                                          sizeof(entry) - at, 1);
+            if (used < 0)
+                return; /* no memory: fewer are known of */
+            at += (size_t)used;
+        }
+        nghttp2_hd_inflate_end_headers(hpack->inflater);
     }
 }
 

@@ -22,14 +22,22 @@ static inline struct hpack_fields *hpack_scratch(struct l7 *l7)
     return (void *)((uint8_t *)l7_scratch(l7) + HPACK_SCRATCH);
 }
 
-struct hpack *hpack_create(struct l7 *l7); /* null: no memory */
+/* `midstream`: what was put in the table before is not known. The unknown entries read as headers
+ * without a name, so the others are still counted right. Null: no memory. */
+struct hpack *hpack_create(struct l7 *l7, bool midstream);
 void hpack_free(struct l7 *l7, struct hpack *hpack);
 /* What the decoding end allows: SETTINGS_HEADER_TABLE_SIZE. */
 void hpack_table_size(struct hpack *hpack, uint32_t size);
-/* One whole header block. -> false: it refers to what is not in the table, or is broken; the table
- * is of no use any more. */
-bool hpack_decode(struct hpack *hpack, const uint8_t *block, size_t size,
-                  struct hpack_fields *fields);
+enum hpack_block {
+    HPACK_WHOLE,
+    HPACK_UNKNOWN, /* some headers refer to what was not seen: those are left out */
+    HPACK_BROKEN,  /* it is cut, or refers to what is not in the table, which is of no use any more;
+                      what came before that is there */
+};
+
+/* One whole header block. */
+enum hpack_block hpack_decode(struct hpack *hpack, const uint8_t *block, size_t size,
+                              struct hpack_fields *fields);
 
 /* Keeps headers until trailers have come: adds them to the text; and takes them out again. */
 void hpack_save(struct l7 *l7, struct l7_text *text, const struct http_fields *fields);

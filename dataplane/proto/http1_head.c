@@ -175,30 +175,32 @@ static bool start_line(struct http1_head *head, enum kfl_side side, const uint8_
     head->version_1_0 = end[-1] == '0';
     space = memchr(at, ' ', (size_t)(end - 9 - at));
     if (!space)
-        return false;
+        return loose_line(head, at, end);
     head->method = (struct http_text){at, (uint32_t)(space - at)};
     head->target = (struct http_text){space + 1, (uint32_t)(end - 9 - space - 1)};
     return true;
 }
 
-/* A request line as some clients send it, and servers answer it: a known method, a target, and
- * whatever. */
+/* A request line as some clients send it, and servers answer it: a known method, perhaps a target,
+ * and whatever. */
 static bool loose_line(struct http1_head *head, const uint8_t *at, const uint8_t *end)
 {
-    static const char *const methods[] = {"GET",     "HEAD",    "POST",  "PUT",  "DELETE",
-                                          "CONNECT", "OPTIONS", "TRACE", "PATCH"};
-    const uint8_t *space = memchr(at, ' ', (size_t)(end - at)), *second;
+    static const char *const methods[] = {
+        "GET",   "HEAD",     "POST",      "PUT",    "DELETE", "CONNECT", "OPTIONS", "TRACE",
+        "PATCH", "PROPFIND", "PROPPATCH", "MKCOL",  "COPY",   "MOVE",    "LOCK",    "UNLOCK",
+        "LINK",  "UNLINK",   "REPORT",    "SEARCH", "NOTIFY", "CCM_POST"};
+    const uint8_t *space = memchr(at, ' ', (size_t)(end - at)), *target, *second;
 
-    if (!space || end - space < 2)
-        return false;
+    if (!space)
+        space = end;
     head->method = (struct http_text){at, (uint32_t)(space - at)};
     for (unsigned i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
         if (strlen(methods[i]) != head->method.size || memcmp(methods[i], at, head->method.size))
             continue;
-        second = memchr(space + 1, ' ', (size_t)(end - space - 1));
+        target = space < end ? space + 1 : end;
+        second = memchr(target, ' ', (size_t)(end - target));
         head->version_none = !second;
-        head->target =
-            (struct http_text){space + 1, (uint32_t)((second ? second : end) - space - 1)};
+        head->target = (struct http_text){target, (uint32_t)((second ? second : end) - target)};
         return true;
     }
     return false;

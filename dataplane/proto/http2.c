@@ -53,6 +53,7 @@ struct side2 {
 struct http2 {
     struct side2 side[2];
     struct http2_streams streams;
+    bool from_preface; /* the connection was seen from its beginning, without a hole */
 };
 
 static enum l7_probe http2_probe(const struct l7_probe_input *input, bool *ret_swap);
@@ -141,7 +142,8 @@ static void http2_init(struct l7 *l7)
 
 static size_t http2_parse(struct l7 *l7, enum kfl_side number, const uint8_t *data, size_t size)
 {
-    struct side2 *side = &((struct http2 *)l7_state(l7))->side[number];
+    struct http2 *http = l7_state(l7);
+    struct side2 *side = &http->side[number];
     struct frame frame;
     size_t n;
 
@@ -152,7 +154,7 @@ static size_t http2_parse(struct l7 *l7, enum kfl_side number, const uint8_t *da
         if (!memcmp(data, preface, n)) {
             if (n < sizeof(preface) - 1)
                 return 0;
-            side->begun = true;
+            side->begun = http->from_preface = true;
             return n;
         }
     }
@@ -440,17 +442,20 @@ static void block_end(struct l7 *l7, enum kfl_side number, const uint8_t *block,
     bool ends = side->block_frame.flags & END_STREAM || side->block_promised;
     struct http2_stream *stream = http2_stream_get(l7, &http->streams, id, false);
     bool whole = !side->in_block || side->block.total == side->block.size;
-    bool ok = false;
+    enum hpack_block answer = HPACK_BROKEN;
+    bool ok;
 
+    fields->fields.n = 0;
     if (!side->hpack)
-        side->hpack = hpack_create(l7);
+        side->hpack = hpack_create(l7, !http->from_preface);
     if (side->hpack && whole)
-        ok = hpack_decode(side->hpack, block, size, fields);
-    if (!ok) { /* indices count from the newest entry: a fresh table is never wrong, only poor */
+        answer = hpack_decode(side->hpack, block, size, fields);
+    if (answer == HPACK_BROKEN) { /* indices count from the newest entry: this is never wrong */
         hpack_free(l7, side->hpack);
         side->hpack = NULL;
-        fields->fields.n = 0;
+        http->from_preface = false;
     }
+    ok = answer == HPACK_WHOLE;
     side->in_block = false;
     /* Trailers of a stream that was complete before them are not the beginning of another. */
     if (!stream &&
@@ -475,7 +480,7 @@ static void settings(struct l7 *l7, enum kfl_side number, const struct frame *fr
     if (frame->flags & ACK) {
         if (side->table_size_new) {
             if (!side->hpack)
-                side->hpack = hpack_create(l7);
+                side->hpack = hpack_create(l7, !http->from_preface);
             if (side->hpack)
                 hpack_table_size(side->hpack, side->table_size);
         }

@@ -71,8 +71,8 @@ static unsigned split(const uint8_t *data, uint32_t size, struct avp *ret_avps, 
     return n;
 }
 
-/* A message whose attributes fill its length exactly. -> its length, 0: none. */
-static uint16_t whole(const uint8_t *data, size_t size)
+/* -> the length of a message, 0: it is none. *ret_sound: its attributes fill it exactly. */
+static uint16_t message_length(const uint8_t *data, size_t size, bool *ret_sound)
 {
     struct cursor c = cursor_of(data, size);
     uint8_t code = cursor_u8(&c);
@@ -82,9 +82,12 @@ static uint16_t whole(const uint8_t *data, size_t size)
     length = cursor_u16(&c);
     if (c.short_ || !code_name(code) || length < HEADER || length > LENGTH_MAX || length > size)
         return 0;
+    *ret_sound = true;
     for (uint16_t at = HEADER; at < length; at = (uint16_t)(at + data[at + 1]))
-        if (at + 2 > length || data[at + 1] < 2 || at + data[at + 1] > length)
-            return 0;
+        if (at + 2 > length || data[at + 1] < 2 || at + data[at + 1] > length) {
+            *ret_sound = false;
+            break;
+        }
     return length;
 }
 
@@ -96,12 +99,13 @@ static bool known_port(uint16_t port)
 static enum l7_probe probe(const struct l7_probe_input *in, bool *ret_swap)
 {
     for (unsigned side = 0; side < 2; side++) {
-        uint16_t length = whole(in->data[side], in->size[side]);
+        bool sound, known = known_port(in->port[0]) || known_port(in->port[1]);
+        uint16_t length = message_length(in->data[side], in->size[side], &sound);
 
         if (!length)
             continue;
-        /* Twenty bytes without attributes prove little. */
-        if (length == HEADER && !known_port(in->port[0]) && !known_port(in->port[1]))
+        /* Twenty bytes without sound attributes prove little. */
+        if ((length == HEADER || !sound) && !known)
             return L7_PROBE_NO;
         if (in->size[side] > length + 64u)
             return L7_PROBE_NO;
@@ -137,7 +141,8 @@ static void response_facts(struct fact_tape *tape, const uint8_t *data, uint16_t
 
 static void datagram(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size)
 {
-    uint16_t length = whole(data, size);
+    bool sound;
+    uint16_t length = message_length(data, size, &sound);
     bool request = length && is_request(data[0]);
     uint64_t key = 0x100;
     struct l7_half *half, *waiting;
@@ -157,6 +162,8 @@ static void datagram(struct l7 *l7, enum kfl_side side, const uint8_t *data, siz
         response_facts(l7_tape(l7), data, length);
     l7_half_add(l7, half);
     l7_half_wire(half, length);
+    if (!sound)
+        l7_half_error(half, KFL_ERROR_DISSECTION, "broken attribute");
     if (request) {
         l7_half_set_user(half, fingerprint(data + 4));
         l7_request(l7, half);
