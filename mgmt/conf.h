@@ -61,6 +61,7 @@ struct conf {
     const char *storage_path, *sync, *on_error, *entries, *keylog;
     uint64_t storage_limit, free_min, segment_size, segment_age, flush, chunk_size, chunk_memory;
     struct conf_texts names_files;
+    const char *kubernetes, *kubernetes_context;
     uint64_t names_memory;
     const char *control_socket, *control_group;
     const char *security_user, *security_seccomp;

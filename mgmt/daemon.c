@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
@@ -27,6 +28,7 @@ enum { TICK_MS = 50, EVENTS = 8, MEALS = 4 }; /* MEALS: in the time that the wat
 
 static int lock_store(struct daemon *daemon, char *reterr_text);
 static int open_names(struct daemon *daemon, char *reterr_text);
+static int open_kube(struct daemon *daemon, char *reterr_text);
 static int open_deck(struct daemon *daemon, char *reterr_text);
 static int drop_rights(struct daemon *daemon, char *reterr_text);
 static int open_jobs(struct daemon *daemon, char *reterr_text);
@@ -50,7 +52,7 @@ int daemon_open(const char *conf_path, struct daemon *ret_daemon,
                 char reterr_text[static DAEMON_ERROR_SIZE])
 {
     static int (*const steps[])(struct daemon * daemon, char *reterr_text) = {
-        lock_store,  open_names, open_deck, open_control,
+        lock_store,  open_names, open_kube, open_deck,   open_control,
         drop_rights, open_jobs,  open_loop, filter_calls};
     struct daemon daemon = {.conf_path = conf_path, .lock = -1, .epoll = -1, .signals = -1};
     char error[CONF_ERROR_SIZE], warning[RIGHTS_ERROR_SIZE];
@@ -110,7 +112,9 @@ void daemon_close(struct daemon *daemon)
     }
     jobs_free(daemon->jobs);
     names_watch_close(daemon->names_watch);
+    kube_close(daemon->kube);
     names_board_free(daemon->names);
+    names_spells_free(daemon->spells);
     names_pool_free(daemon->names_pool);
     if (daemon->lock >= 0)
         close(daemon->lock);
@@ -216,6 +220,29 @@ static int open_names(struct daemon *daemon, char *reterr_text)
                                &daemon->names_watch, why);
     if (err)
         snprintf(reterr_text, DAEMON_ERROR_SIZE, "%s", *why ? why : strerror(-err));
+    return err;
+}
+
+static int open_kube(struct daemon *daemon, char *reterr_text)
+{
+    struct kube_config config = {.from = daemon->conf->kubernetes,
+                                 .context = daemon->conf->kubernetes_context};
+    char why[KUBE_ERROR_SIZE] = "";
+    int err;
+
+    if (!*config.from)
+        return 0;
+    err = names_spells_create(daemon->names_pool, names_board_wait, daemon->names, &daemon->spells);
+    if (!err && getrandom(&config.seed, sizeof(config.seed), 0) != sizeof(config.seed))
+        err = -errno;
+    config.spells = daemon->spells;
+    if (!err)
+        err = kube_open(&config, &daemon->kube, why);
+    if (err)
+        snprintf(reterr_text, DAEMON_ERROR_SIZE, "names.kubernetes: %s",
+                 *why ? why : strerror(-err));
+    else
+        names_board_set_spells(daemon->names, daemon->spells);
     return err;
 }
 
@@ -362,7 +389,8 @@ static int open_loop(struct daemon *daemon, char *reterr_text)
     daemon->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (daemon->epoll >= 0 && daemon->signals >= 0 &&
         !epoll_ctl(daemon->epoll, EPOLL_CTL_ADD, daemon->signals, &event) &&
-        !epoll_ctl(daemon->epoll, EPOLL_CTL_ADD, control_fd(daemon->control), &event))
+        !epoll_ctl(daemon->epoll, EPOLL_CTL_ADD, control_fd(daemon->control), &event) &&
+        (!daemon->kube || !epoll_ctl(daemon->epoll, EPOLL_CTL_ADD, kube_fd(daemon->kube), &event)))
         return 0;
     snprintf(reterr_text, DAEMON_ERROR_SIZE, "epoll: %s", strerror(errno));
     return -errno;
@@ -373,6 +401,8 @@ static void turn(struct daemon *daemon)
     deck_step(daemon->deck);
     jobs_step(daemon->jobs, daemon->clock);
     names_watch_step(daemon->names_watch, daemon->clock.steady_ns);
+    if (daemon->kube)
+        kube_step(daemon->kube, daemon->clock);
     retention_step(daemon->jobs, daemon->live, daemon->clock);
     if (daemon->declare_pending)
         daemon->declare_pending = jobs_declare(daemon->jobs, daemon->live->jobs,

@@ -14,6 +14,7 @@
 #include "control.h"
 #include "deck.h"
 #include "job.h"
+#include "kube.h"
 #include "names_watch.h"
 #include "rights.h"
 
@@ -27,6 +28,8 @@ struct daemon {
     struct names_pool *names_pool;
     struct names_board *names;
     struct names_watch *names_watch;
+    struct names_spells *spells; /* null: nothing but files */
+    struct kube *kube;           /* null: not asked */
     struct deck *deck;
     struct jobs *jobs;
     struct control *control;

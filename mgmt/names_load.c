@@ -8,6 +8,7 @@
 #include "doc.h"
 #include "files.h"
 #include "names.h"
+#include "names_objects.h"
 
 enum { FILE_SIZE_MAX = 256 << 20, LINE_FIELDS_MAX = 3, LIST_DEPTH_MAX = 2 };
 
@@ -21,12 +22,7 @@ static int load_file(struct load *load, const char *text, size_t size);
 static int load_lines(struct load *load, char *text);
 static int load_line(struct load *load, unsigned line, char *text);
 static int load_objects(struct load *load, const struct doc *list, unsigned depth);
-static int add_pod(struct load *load, const struct doc *pod);
-static int add_service(struct load *load, const struct doc *service);
-static int add_endpoints(struct load *load, const struct doc *endpoints);
-static int add_node(struct load *load, const struct doc *node);
-static int add(struct load *load, const char *address, enum names_rank rank,
-               const struct doc *object, const char *name);
+static int add(void *context, const struct names_claim *claim);
 
 int names_load(struct names_pool *pool, const char *const *paths, unsigned n_paths,
                struct names **ret_names, char reterr_text[static NAMES_ERROR_SIZE])
@@ -137,15 +133,6 @@ static int load_line(struct load *load, unsigned line, char *text)
 /* A List of objects of several kinds, a PodList and the like, or one object. */
 static int load_objects(struct load *load, const struct doc *list, unsigned depth)
 {
-    static const struct {
-        const char *kind;
-        int (*add)(struct load *load, const struct doc *object);
-    } kinds[] = {
-        {"Pod", add_pod},
-        {"Service", add_service},
-        {"Endpoints", add_endpoints},
-        {"Node", add_node},
-    };
     const char *kind = doc_text(list, "kind", "");
     const struct doc *items = doc_get(list, "items");
     size_t size = strlen(kind);
@@ -163,12 +150,12 @@ static int load_objects(struct load *load, const struct doc *list, unsigned dept
         const struct doc *object = items ? doc_at(items, i) : list;
         const char *own = doc_text(object, "kind", NULL);
 
-        for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+        for (unsigned k = 0; k < NAMES_KIND_COUNT; k++) {
+            const char *known = names_kind_name[k];
             int err = 0;
 
-            if (own ? !strcmp(own, kinds[k].kind)
-                    : strlen(kinds[k].kind) == size && !memcmp(kinds[k].kind, kind, size))
-                err = kinds[k].add(load, object);
+            if (own ? !strcmp(own, known) : strlen(known) == size && !memcmp(known, kind, size))
+                err = names_object_each((enum names_kind)k, object, add, load);
             if (err)
                 return err;
         }
@@ -176,91 +163,13 @@ static int load_objects(struct load *load, const struct doc *list, unsigned dept
     return 0;
 }
 
-static int add_pod(struct load *load, const struct doc *pod)
+/* What is too long names nothing. */
+static int add(void *context, const struct names_claim *claim)
 {
-    const struct doc *status = doc_get(pod, "status");
-    const struct doc *ips = doc_get(status, "podIPs");
-    const char *phase = doc_text(status, "phase", "");
-    const char *name = doc_text(doc_get(pod, "metadata"), "name", "");
-    int err;
+    struct load *load = context;
+    int err = names_add(load->names, claim->addr, claim->prefix, claim->rank, claim->name,
+                        claim->namespace);
 
-    /* The address of a finished pod has gone to another; on the host's network it is the node's. */
-    if (!strcmp(phase, "Succeeded") || !strcmp(phase, "Failed") ||
-        doc_bool(doc_get(pod, "spec"), "hostNetwork", false))
-        return 0;
-    err = add(load, doc_text(status, "podIP", NULL), NAMES_RANK_POD, pod, name);
-    for (size_t i = 0; !err && i < doc_size(ips); i++)
-        err = add(load, doc_text(doc_at(ips, i), "ip", NULL), NAMES_RANK_POD, pod, name);
-    return err;
-}
-
-static int add_service(struct load *load, const struct doc *service)
-{
-    const struct doc *spec = doc_get(service, "spec");
-    const struct doc *ingress =
-        doc_get(doc_get(doc_get(service, "status"), "loadBalancer"), "ingress");
-    const char *name = doc_text(doc_get(service, "metadata"), "name", "");
-    static const char *const lists[] = {"clusterIPs", "externalIPs"};
-    int err = add(load, doc_text(spec, "clusterIP", NULL), NAMES_RANK_SERVICE, service, name);
-
-    for (unsigned l = 0; l < 2; l++) {
-        const struct doc *list = doc_get(spec, lists[l]);
-
-        for (size_t i = 0; !err && i < doc_size(list); i++)
-            err = add(load, doc_text_at(list, i, NULL), NAMES_RANK_SERVICE, service, name);
-    }
-    for (size_t i = 0; !err && i < doc_size(ingress); i++)
-        err =
-            add(load, doc_text(doc_at(ingress, i), "ip", NULL), NAMES_RANK_SERVICE, service, name);
-    return err;
-}
-
-/* An address is called as the pod behind it; one outside of the cluster as its service. */
-static int add_endpoints(struct load *load, const struct doc *endpoints)
-{
-    const struct doc *subsets = doc_get(endpoints, "subsets");
-    const char *service = doc_text(doc_get(endpoints, "metadata"), "name", "");
-    int err = 0;
-
-    for (size_t s = 0; s < doc_size(subsets); s++) {
-        const struct doc *addresses = doc_get(doc_at(subsets, s), "addresses");
-
-        for (size_t i = 0; !err && i < doc_size(addresses); i++) {
-            const struct doc *address = doc_at(addresses, i);
-            const char *name = doc_text(doc_get(address, "targetRef"), "name", service);
-
-            err = add(load, doc_text(address, "ip", NULL), NAMES_RANK_ENDPOINT, endpoints, name);
-        }
-    }
-    return err;
-}
-
-static int add_node(struct load *load, const struct doc *node)
-{
-    const struct doc *addresses = doc_get(doc_get(node, "status"), "addresses");
-    const char *name = doc_text(doc_get(node, "metadata"), "name", "");
-    int err = 0;
-
-    for (size_t i = 0; !err && i < doc_size(addresses); i++) {
-        const struct doc *address = doc_at(addresses, i);
-
-        if (strstr(doc_text(address, "type", ""), "IP"))
-            err = add(load, doc_text(address, "address", NULL), NAMES_RANK_NODE, node, name);
-    }
-    return err;
-}
-
-/* What is no address (clusterIP "None") or too long names nothing. */
-static int add(struct load *load, const char *address, enum names_rank rank,
-               const struct doc *object, const char *name)
-{
-    uint8_t addr[16], prefix;
-    int err;
-
-    if (!address || !*name || names_parse_address(address, addr, &prefix))
-        return 0;
-    err = names_add(load->names, addr, prefix, rank, name,
-                    doc_text(doc_get(object, "metadata"), "namespace", ""));
     if (err == -ENOMEM)
         snprintf(load->reterr_text, NAMES_ERROR_SIZE, "%.200s: out of memory", load->path);
     return err == -ENOMEM ? err : 0;

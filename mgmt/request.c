@@ -31,6 +31,7 @@ static struct job *find_job(struct daemon *daemon, const struct doc *request,
                             struct doc **ret_refusal);
 static bool is_found(const struct job *job, const char *search);
 static struct doc *names_row_doc(const struct names_row *row);
+static void add_spell(void *context, const struct names_spell_info *info);
 static void add_setting(void *context, const struct conf_value *value);
 
 struct doc *request_handle(void *context, const struct doc *request,
@@ -199,6 +200,8 @@ static struct doc *verb_stats(struct daemon *daemon, const struct doc *request)
     doc_set_uint(row, "names", names_count(names_published(daemon->names)));
     doc_set_uint(row, "jobs", jobs_n(daemon->jobs));
     doc_append(rows, row);
+    if (daemon->kube)
+        kube_stats(daemon->kube, rows);
     return reply_rows(rows);
 }
 
@@ -215,7 +218,7 @@ static struct doc *verb_names_show(struct daemon *daemon, const struct doc *requ
             doc_free(rows);
             return control_refuse(USAGE, "'%.80s' is not an IP address", ip);
         }
-        if (names_find(names, row.addr, &row.name, &row.namespace))
+        if (names_lookup(daemon->names, row.addr, daemon->clock.wall_ns, &row.name, &row.namespace))
             doc_append(rows, names_row_doc(&row));
         return reply_rows(rows);
     }
@@ -224,6 +227,8 @@ static struct doc *verb_names_show(struct daemon *daemon, const struct doc *requ
 
         doc_append(rows, names_row_doc(&row));
     }
+    if (daemon->spells)
+        names_spells_each(daemon->spells, add_spell, rows);
     return reply_rows(rows);
 }
 
@@ -306,6 +311,19 @@ static struct doc *names_row_doc(const struct names_row *row)
     doc_set_text(doc, "name", row->name);
     doc_set_text(doc, "namespace", row->namespace);
     return doc;
+}
+
+static void add_spell(void *context, const struct names_spell_info *info)
+{
+    struct names_row row = {.prefix = 128, .name = info->name, .namespace = info->namespace};
+    struct doc *rows = context, *doc;
+
+    if (doc_size(rows) >= NAMES_ROWS_MAX)
+        return;
+    memcpy(row.addr, info->addr, sizeof(row.addr));
+    doc = names_row_doc(&row);
+    doc_set_time(doc, "since", info->from_ns);
+    doc_append(rows, doc);
 }
 
 static void add_setting(void *context, const struct conf_value *value)

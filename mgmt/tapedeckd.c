@@ -94,6 +94,17 @@ static int check(const char *path)
         }
         names_pool_free(pool);
     }
+    if (*conf->kubernetes && strcmp(conf->kubernetes, KUBE_IN_CLUSTER) != 0) {
+        char kube_error[KUBE_ERROR_SIZE] = "";
+        struct kube_access access;
+
+        if (kube_access_read(conf->kubernetes, conf->kubernetes_context, &access, kube_error)) {
+            fprintf(stderr, "tapedeckd: names.kubernetes: %s\n", kube_error);
+            status = EXIT_BAD;
+        } else {
+            kube_access_done(&access);
+        }
+    }
     conf_free(conf);
     if (status == EXIT_OK)
         printf("%s: ok\n", path);
