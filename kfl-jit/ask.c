@@ -22,13 +22,15 @@ struct visit {
     enum kfl_field member; /* row of the last step, when it is of an array's objects */
 };
 
+static struct kfl_verdict ask_stream(const struct kfl_plan *plan, unsigned number,
+                                     const struct kfl_stream *stream, uint64_t ask);
 static struct kfl_verdict stream_one_way(const struct kfl_plan *plan, struct plan_worker *worker,
                                          const struct kfl_stream *stream);
 static struct kfl_verdict entry_one_way(const struct kfl_plan *plan, struct plan_worker *worker,
-                                        const struct kfl_entry *entry);
+                                        const struct kfl_entry *entry, uint64_t ask);
 static void turn(struct kfl_stream *turned, const struct kfl_stream *stream);
 static void fill_fact(const struct kfl_plan *plan, struct plan_worker *worker,
-                      const struct facts *facts, const struct subject *subject);
+                      const struct facts *facts, uint32_t subject);
 static void fill_tape(const struct kfl_plan *plan, const struct cells *cells, enum kfl_proto proto,
                       const void *facts, uint32_t size, unsigned depth);
 static void fill_node(const struct atoms *atoms, const struct subject *subject,
@@ -44,14 +46,9 @@ static inline void visit_member(struct visit *visit, const struct fact *map,
 static void visit_node(struct visit *visit, const struct fact *node, const struct ast_step *step,
                        uint32_t n_steps);
 
-static inline uint8_t *cells_of_atoms(const struct plan_worker *worker)
-{
-    return worker->frame->cell + CODE_CELL_ATOMS;
-}
-
 static inline struct cells cells_of(const struct plan_worker *worker)
 {
-    return (struct cells){cells_of_atoms(worker), worker->scratch};
+    return (struct cells){plan_cells(worker), worker->scratch};
 }
 
 /* Does this code test packet facts itself? */
@@ -89,23 +86,13 @@ struct kfl_verdict kfl_plan_stream(const struct kfl_plan *plan, unsigned number,
                                    const struct kfl_stream *stream, uint64_t ask)
 {
     jit_function *packet = plan->packet_native[__builtin_ctz(stream->l4)];
-    struct plan_worker *worker = &plan->worker[number];
-    struct kfl_verdict verdict, other;
+    uint64_t out;
 
-    if (packet && stream->oriented && stream->protos) {
-        uint64_t out = packet((void *)(uintptr_t)stream);
-
-        return (struct kfl_verdict){plan->slots & ask & ~out, plan->slots & ask & out};
-    }
-    ensure(number < plan->n_workers);
-    verdict = stream_one_way(plan, worker, stream);
-    if (!stream->oriented && !stream->ended) {
-        turn(&worker->turned, stream);
-        other = stream_one_way(plan, worker, &worker->turned);
-        verdict.matched &= other.matched;
-        verdict.out &= other.out;
-    }
-    return (struct kfl_verdict){verdict.matched & ask, verdict.out & ask};
+    if (!packet || !stream->oriented || !stream->protos)
+        return ask_stream(plan, number, stream, ask);
+    ask &= plan->slots;
+    out = packet((void *)(uintptr_t)stream);
+    return (struct kfl_verdict){ask & ~out, ask & out};
 }
 
 struct kfl_verdict kfl_plan_entry(const struct kfl_plan *plan, unsigned number,
@@ -116,13 +103,13 @@ struct kfl_verdict kfl_plan_entry(const struct kfl_plan *plan, unsigned number,
     struct kfl_verdict verdict, other;
 
     ensure(number < plan->n_workers && entry->proto < KFL_PROTO_COUNT);
-    verdict = entry_one_way(plan, worker, entry);
+    verdict = entry_one_way(plan, worker, entry, ask);
     if (!stream->oriented && !stream->ended) {
         struct kfl_entry turned = *entry;
 
         turn(&worker->turned, stream);
         turned.stream = &worker->turned;
-        other = entry_one_way(plan, worker, &turned);
+        other = entry_one_way(plan, worker, &turned, ask);
         verdict.matched &= other.matched;
         verdict.out &= other.out;
     }
@@ -163,13 +150,10 @@ static struct kfl_verdict stream_one_way(const struct kfl_plan *plan, struct pla
         return (struct kfl_verdict){0, plan->slots};
     if (!subjects->n && !of->general.n)
         return run(plan, worker, &of->code, stream, protos);
-    memcpy(cells_of_atoms(worker), plan->stream_template, plan->atoms.n_atoms);
+    memcpy(plan_cells(worker), plan->stream_template, plan->atoms.n_atoms);
     facts.proto = (enum kfl_proto)(31 - __builtin_clz(protos));
-    for (uint32_t i = 0; i < subjects->n; i++) {
-        uint32_t subject = plan->list[subjects->first + i];
-
-        fill_fact(plan, worker, &facts, &plan->atoms.subject[subject]);
-    }
+    for (uint32_t i = 0; i < subjects->n; i++)
+        fill_fact(plan, worker, &facts, plan->list[subjects->first + i]);
     if (of->general.n) {
         struct kfl_entry entry = {
             .stream = stream, .proto = facts.proto, .version = "", .error_msg = ""};
@@ -180,23 +164,34 @@ static struct kfl_verdict stream_one_way(const struct kfl_plan *plan, struct pla
 }
 
 static struct kfl_verdict entry_one_way(const struct kfl_plan *plan, struct plan_worker *worker,
-                                        const struct kfl_entry *entry)
+                                        const struct kfl_entry *entry, uint64_t ask)
 {
     const struct plan_proto *of = &plan->proto[entry->proto];
-    const struct subject_list *subjects = is_native(plan, &of->code) ? &of->left : &of->subjects;
-    enum side_state request = entry->request ? SIDE_OBJECT : SIDE_NULL;
-    enum side_state response = entry->response_open ? SIDE_OPEN
-                               : entry->response    ? SIDE_OBJECT
-                                                    : SIDE_NULL;
+
+    if (plan->mode == KFL_PLAN_TREE)
+        return plan_entry_whole(plan, worker, entry, &of->code);
+    if (of->code.packet)
+        return run(plan, worker, &of->code, entry->stream, UINT32_MAX);
+    if (of->sieve)
+        return plan_sift(plan, worker, entry, ask);
+    return plan_entry_whole(plan, worker, entry, &of->code);
+}
+
+struct kfl_verdict plan_entry_whole(const struct kfl_plan *plan, struct plan_worker *worker,
+                                    const struct kfl_entry *entry, const struct code *code)
+{
+    const struct plan_proto *of = &plan->proto[entry->proto];
+    const struct subject_list *subjects = is_native(plan, code) ? &of->left : &of->subjects;
+    enum side_state request = plan_request_state(entry), response = plan_response_state(entry);
     struct facts facts = {.stream = entry->stream, .entry = entry, .proto = entry->proto};
     const struct cells cells = cells_of(worker);
     uint32_t n = plan->atoms.n_atoms;
 
-    if (of->code.packet && plan->mode != KFL_PLAN_TREE)
-        return run(plan, worker, &of->code, entry->stream, UINT32_MAX);
+    if (code->packet && plan->mode != KFL_PLAN_TREE)
+        return run(plan, worker, code, entry->stream, UINT32_MAX);
     memcpy(cells.cell, of->template + (size_t)(request * SIDE_STATES + response) * n, n);
     for (uint32_t i = 0; i < subjects->n; i++)
-        fill_fact(plan, worker, &facts, &plan->atoms.subject[plan->list[subjects->first + i]]);
+        fill_fact(plan, worker, &facts, plan->list[subjects->first + i]);
     if (request == SIDE_OBJECT)
         fill_tape(plan, &cells, entry->proto, entry->request->facts, entry->request->facts_size, 0);
     if (response == SIDE_OBJECT)
@@ -204,7 +199,50 @@ static struct kfl_verdict entry_one_way(const struct kfl_plan *plan, struct plan
                   0);
     if (of->general.n)
         fill_general(plan, worker, entry, &of->general, false);
-    return run(plan, worker, &of->code, entry->stream, UINT32_MAX);
+    return run(plan, worker, code, entry->stream, UINT32_MAX);
+}
+
+struct kfl_verdict plan_run(const struct kfl_plan *plan, struct plan_worker *worker,
+                            const struct code *code, const struct kfl_stream *stream)
+{
+    return run(plan, worker, code, stream, UINT32_MAX);
+}
+
+void plan_fill_value(const struct kfl_plan *plan, struct plan_worker *worker, uint32_t subject,
+                     const struct kfl_value *value)
+{
+    const struct cells cells = cells_of(worker);
+
+    subject_value(&plan->atoms, &plan->atoms.subject[subject], value, &cells);
+}
+
+void plan_fill_node(const struct kfl_plan *plan, struct plan_worker *worker, uint32_t number,
+                    enum kfl_proto proto, const struct fact *node)
+{
+    const struct subject *subject = &plan->atoms.subject[number];
+    const struct cells cells = cells_of(worker);
+
+    fill_node(&plan->atoms, subject, &subject->place[proto], node, &cells);
+}
+
+/* Apart from what is asked often, so that asking that costs no more than its own call. */
+static __attribute__((noinline)) struct kfl_verdict ask_stream(const struct kfl_plan *plan,
+                                                               unsigned number,
+                                                               const struct kfl_stream *stream,
+                                                               uint64_t ask)
+{
+    struct plan_worker *worker = &plan->worker[number];
+    struct kfl_verdict verdict, other;
+
+    ensure(number < plan->n_workers);
+    verdict = stream_one_way(plan, worker, stream);
+    if (!stream->oriented && !stream->ended) {
+        turn(&worker->turned, stream);
+        other = stream_one_way(plan, worker, &worker->turned);
+        verdict.matched &= other.matched;
+        verdict.out &= other.out;
+    }
+    return (struct kfl_verdict){verdict.matched & ask, verdict.out & ask};
 }
 
 /* The stream as it is if the other end should turn out to be the client. */
@@ -219,14 +257,19 @@ static void turn(struct kfl_stream *turned, const struct kfl_stream *stream)
 }
 
 static void fill_fact(const struct kfl_plan *plan, struct plan_worker *worker,
-                      const struct facts *facts, const struct subject *subject)
+                      const struct facts *facts, uint32_t subject)
 {
-    const struct path_place *place = &subject->place[facts->proto];
+    facts_get(facts, plan->atoms.subject[subject].place[facts->proto].field, &worker->value);
+    plan_fill_fact(plan, worker, subject, &worker->value);
+}
+
+void plan_fill_fact(const struct kfl_plan *plan, struct plan_worker *worker, uint32_t number,
+                    const struct facts_value *value)
+{
+    const struct subject *subject = &plan->atoms.subject[number];
     const struct atoms *atoms = &plan->atoms;
-    struct facts_value *value = &worker->value;
     const struct cells cells = cells_of(worker);
 
-    facts_get(facts, place->field, value);
     switch (value->kind) {
     case FACTS_UNKNOWN:
         subject_unknown(atoms, subject, false, &cells);
@@ -262,7 +305,7 @@ static void fill_general(const struct kfl_plan *plan, struct plan_worker *worker
                          const struct kfl_entry *entry, const struct subject_list *list,
                          bool of_stream)
 {
-    uint8_t *cell = cells_of_atoms(worker);
+    uint8_t *cell = plan_cells(worker);
     struct evaluation evaluation = {.arena = worker->arena};
 
     kfl_arena_reset(worker->arena);

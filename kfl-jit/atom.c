@@ -9,6 +9,7 @@
 
 static void *more(struct atoms *atoms, void *array, uint32_t n, uint32_t *capacity, size_t size);
 static struct kfl_slice keep_text(struct atoms *atoms, const struct kfl_value *value);
+static uint8_t prefix_size(struct kfl_slice pattern);
 static bool same_atom(const struct atom *a, const struct atom *b);
 static uint8_t at_least(const struct atom *atom, int64_t value);
 static bool ordered(const struct atom *atom, struct kfl_number number);
@@ -66,6 +67,7 @@ uint32_t atoms_atom(struct atoms *atoms, uint32_t subject, enum atom_op op,
         atom.absent = MAY_TRUE;
     if (constant && constant->type == KFL_REGEX) {
         atom.regex = constant->regex;
+        atom.prefix_size = prefix_size(pattern);
     } else if (constant) {
         atom.numeric = constant->type == KFL_INT || constant->type == KFL_FLOAT;
         atom.number = value_number(constant);
@@ -341,6 +343,33 @@ static bool ordered(const struct atom *atom, struct kfl_number number)
     };
 
     return number_ordered(op[atom->op], number, atom->number);
+}
+
+/* `^/admin(/|$)` is found in texts only that begin with /admin. Nothing is said of patterns whose
+ * beginning is not that plain: with flags or alternatives. */
+static uint8_t prefix_size(struct kfl_slice pattern)
+{
+    size_t n = 1;
+
+    if (!pattern.size || pattern.text[0] != '^')
+        return 0;
+    while (n < pattern.size && n < UINT8_MAX &&
+           ((pattern.text[n] >= 'a' && pattern.text[n] <= 'z') ||
+            (pattern.text[n] >= 'A' && pattern.text[n] <= 'Z') ||
+            (pattern.text[n] >= '0' && pattern.text[n] <= '9') ||
+            (pattern.text[n] && strchr("/_-=:,;@%&\"' ", pattern.text[n]))))
+        n++;
+    if (n < pattern.size && strchr("*?{+", pattern.text[n]))
+        n--; /* of the last one there may be none */
+    for (unsigned depth = 0; pattern.size; pattern.text++, pattern.size--) {
+        if (*pattern.text == '(')
+            depth++;
+        else if (*pattern.text == ')' && depth)
+            depth--;
+        else if ((*pattern.text == '|' && !depth) || *pattern.text == '\\' || *pattern.text == '[')
+            return 0; /* an alternative, or a place where these signs may mean themselves */
+    }
+    return (uint8_t)(n > 1 ? n - 1 : 0);
 }
 
 static bool same_atom(const struct atom *a, const struct atom *b)

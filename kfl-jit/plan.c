@@ -17,6 +17,7 @@ static int make_stream_lists(struct kfl_plan *plan, struct plan_stream *of);
 static int make_lists(struct kfl_plan *plan);
 static int make_proto_lists(struct kfl_plan *plan, enum kfl_proto proto);
 static int make_templates(struct kfl_plan *plan);
+static int make_sieves(struct kfl_plan *plan);
 static void fill_template(const struct kfl_plan *plan, enum kfl_proto proto,
                           enum side_state request, enum side_state response, uint8_t *cell);
 static int make_workers(struct kfl_plan *plan, unsigned n_workers);
@@ -44,6 +45,8 @@ int kfl_plan_create(const struct kfl_plan_job *jobs, unsigned n_jobs, unsigned n
     if (!result)
         result = make_templates(plan);
     if (!result)
+        result = make_sieves(plan);
+    if (!result)
         result = demand_make(plan, demand_all, &plan->demand);
     if (!result)
         result = make_workers(plan, n_workers);
@@ -70,6 +73,7 @@ void kfl_plan_free(struct kfl_plan *plan)
     for (unsigned proto = 0; proto < KFL_PROTO_COUNT; proto++) {
         if (plan->proto[proto].owns_code)
             code_done(&plan->proto[proto].code);
+        sieve_free(plan->proto[proto].sieve);
         free(plan->proto[proto].template);
     }
     for (unsigned l4 = 0; l4 < PLAN_LAYER4; l4++)
@@ -301,6 +305,16 @@ static void fill_template(const struct kfl_plan *plan, enum kfl_proto proto,
     }
 }
 
+static int make_sieves(struct kfl_plan *plan)
+{
+    int result = 0;
+
+    for (unsigned proto = 0; proto < KFL_PROTO_COUNT && !result; proto++)
+        if (!plan->proto[proto].code.packet)
+            result = sieve_create(plan, proto, &plan->proto[proto].sieve);
+    return result;
+}
+
 static int make_workers(struct kfl_plan *plan, unsigned n_workers)
 {
     bool general = false;
@@ -314,9 +328,12 @@ static int make_workers(struct kfl_plan *plan, unsigned n_workers)
     }
     for (unsigned proto = 0; proto < KFL_PROTO_COUNT; proto++) {
         const struct code *code = &plan->proto[proto].code;
+        const struct sieve *sieve = plan->proto[proto].sieve;
 
         if (code->first_cell + code->n_steps > plan->n_cells)
             plan->n_cells = code->first_cell + code->n_steps;
+        if (sieve && sieve->whole.first_cell + sieve->whole.n_steps > plan->n_cells)
+            plan->n_cells = sieve->whole.first_cell + sieve->whole.n_steps;
         general |= plan->proto[proto].general.n > 0;
     }
     plan->worker = calloc(n_workers + 1u, sizeof *plan->worker);

@@ -13,7 +13,6 @@ static int make_proto(struct kfl_plan *plan, enum kfl_proto proto);
 static int make_stream(struct kfl_plan *plan, unsigned l4, uint32_t n, uint32_t *map);
 static int make_needs(struct kfl_plan *plan);
 static int make_native(struct kfl_plan *plan);
-static int make_native_code(struct kfl_plan *plan, struct code *code);
 static bool atom_is_of_stream(const struct kfl_plan *plan, uint32_t number, enum kfl_proto proto);
 
 struct leaf_context {
@@ -240,7 +239,7 @@ static int make_native(struct kfl_plan *plan)
     for (uint32_t i = 0; i < n; i++)
         packet_test_make(&plan->atoms, i, &plan->test[i]);
     for (unsigned l4 = 0; l4 < PLAN_LAYER4 && !result; l4++)
-        result = make_native_code(plan, &plan->stream[l4].code);
+        result = plan_make_native_code(plan, &plan->stream[l4].code);
     for (unsigned proto = 0; proto < KFL_PROTO_COUNT && !result; proto++) {
         struct plan_proto *of = &plan->proto[proto];
         unsigned same = 0;
@@ -254,13 +253,13 @@ static int make_native(struct kfl_plan *plan)
             of->code.native = plan->proto[same].code.native;
             of->code.reads = plan->proto[same].code.reads;
         } else {
-            result = make_native_code(plan, &of->code);
+            result = plan_make_native_code(plan, &of->code);
         }
     }
     return result;
 }
 
-static int make_native_code(struct kfl_plan *plan, struct code *code)
+int plan_make_native_code(struct kfl_plan *plan, struct code *code)
 {
     int result = emit_packet_program(code, plan->test, plan->atoms.n_atoms, &code->packet);
 

@@ -2,7 +2,9 @@
  *
  *     plan.c       creation: lowering, what is filled from where, workers
  *     plan_code.c  specialising for each protocol and layer 4, native code
+ *     sieve.c      jobs that are terms joined by `and`, put together
  *     ask.c        asking: filling atoms from facts, running code
+ *     sift.c       asking about entries by a sieve
  *     explain.c    the plan as text
  */
 #ifndef KFL_PLAN_INTERNAL_H
@@ -13,6 +15,7 @@
 #include "emit.h"
 #include "facts.h"
 #include "plan.h"
+#include "sieve.h"
 
 /* How a side of an entry stands: rows of the templates. */
 enum side_state { SIDE_NULL, SIDE_OBJECT, SIDE_OPEN, SIDE_STATES };
@@ -32,6 +35,7 @@ struct plan_proto {
     struct subject_list subjects; /* rows of every entry: subject numbers */
     struct subject_list left;     /* ... those that native code does not test itself */
     struct subject_list general;  /* general atoms: atom numbers */
+    struct sieve *sieve;          /* asks many jobs at once; null: `code` alone is run */
     uint64_t needs;               /* slots whose root reads what only entries tell */
     bool apart;                   /* some job means something else for it than for L4 entries */
 };
@@ -87,6 +91,43 @@ struct kfl_plan {
 
 /* Makes all codes, from plan->whole. -> 0 or -ENOMEM */
 int plan_make_code(struct kfl_plan *plan);
+
+/* The code as native code. What is too large or cannot be had on this machine stays a tree.
+ * -> 0 or -ENOMEM */
+int plan_make_native_code(struct kfl_plan *plan, struct code *code);
+
+/* ---- asking: ask.c, for sift.c ---- */
+struct kfl_verdict plan_run(const struct kfl_plan *plan, struct plan_worker *worker,
+                            const struct code *code, const struct kfl_stream *stream);
+/* All atoms of the entry are filled, then the code is run. */
+struct kfl_verdict plan_entry_whole(const struct kfl_plan *plan, struct plan_worker *worker,
+                                    const struct kfl_entry *entry, const struct code *code);
+/* Fill the cells of one subject's atoms. */
+void plan_fill_fact(const struct kfl_plan *plan, struct plan_worker *worker, uint32_t subject,
+                    const struct facts_value *value);
+void plan_fill_value(const struct kfl_plan *plan, struct plan_worker *worker, uint32_t subject,
+                     const struct kfl_value *value);
+void plan_fill_node(const struct kfl_plan *plan, struct plan_worker *worker, uint32_t subject,
+                    enum kfl_proto proto, const struct fact *node);
+
+static inline uint8_t *plan_cells(const struct plan_worker *worker)
+{
+    return worker->frame->cell + CODE_CELL_ATOMS;
+}
+
+static inline enum side_state plan_request_state(const struct kfl_entry *entry)
+{
+    return entry->request ? SIDE_OBJECT : SIDE_NULL;
+}
+
+static inline enum side_state plan_response_state(const struct kfl_entry *entry)
+{
+    return entry->response_open ? SIDE_OPEN : entry->response ? SIDE_OBJECT : SIDE_NULL;
+}
+
+/* ---- sift.c ---- */
+struct kfl_verdict plan_sift(const struct kfl_plan *plan, struct plan_worker *worker,
+                             const struct kfl_entry *entry, uint64_t ask);
 
 /* What is known of an atom in every entry of a protocol over one or more of its transports: a set
  * of outcomes. */
