@@ -151,16 +151,23 @@ static int fake_rename(struct io *io, const char *from, const char *to)
     return 0;
 }
 
-static int fake_unlink(struct io *io, const char *path)
+static void fake_remove(struct io *io, const char *path)
 {
     struct fake *fake = fake_of(io);
     int file = find(fake, path);
 
     if (file < 0)
-        return -ENOENT;
+        return;
     fake->files[file].unlinked = true;
     fake->used -= fake->files[file].size;
-    return 0;
+}
+
+static bool fake_is_gone(struct io *io, int handle)
+{
+    struct fake *fake = fake_of(io);
+    int file = fake->handles[handle].file;
+
+    return file < FILES_MAX && fake->files[file].unlinked;
 }
 
 static int fake_make_folder(struct io *io, const char *path)
@@ -302,7 +309,8 @@ static const struct io_ops ops = {
     .undirect = fake_undirect,
     .truncate = fake_truncate,
     .rename = fake_rename,
-    .unlink = fake_unlink,
+    .remove = fake_remove,
+    .is_gone = fake_is_gone,
     .make_folder = fake_make_folder,
     .write = fake_write,
     .sync = fake_sync,

@@ -40,7 +40,9 @@ struct io_ops {
     int (*undirect)(struct io *io, int file);
     int (*truncate)(struct io *io, int file, uint64_t size);
     int (*rename)(struct io *io, const char *from, const char *to);
-    int (*unlink)(struct io *io, const char *path);
+    /* A file goes: soon, nobody waits for the disk to give its blocks back. */
+    void (*remove)(struct io *io, const char *path);
+    bool (*is_gone)(struct io *io, int file); /* somebody has removed it, or its disk is no more */
     int (*make_folder)(struct io *io, const char *path); /* 0 also when it is there */
 
     /* The bytes stay untouched until the result is there. -EAGAIN: too many under way. */

@@ -132,7 +132,7 @@ void job_segment_index_break(struct job *job, struct segment *segment)
     job->io->ops->close(job->io, segment->index.file);
     segment->index.file = -1;
     job_path(job, &segment->name, SEGMENT_INDEX, path);
-    job->io->ops->unlink(job->io, path);
+    job->io->ops->remove(job->io, path);
 }
 
 void job_segment_files_close(struct job *job, struct segment *segment)
@@ -260,6 +260,7 @@ static void segment_finish(struct job *job, struct segment *segment)
 /* The disk failed it: keep the whole chunks that are written. */
 static void segment_break(struct job *job, struct segment *segment)
 {
+    char path[WRITER_PATH_MAX];
     struct chunk *chunk;
 
     while ((chunk = output_drop(&segment->data)))
@@ -270,6 +271,11 @@ static void segment_break(struct job *job, struct segment *segment)
     job->io->ops->truncate(job->io, segment->data.file, segment->data.offset);
     if (segment->index.file >= 0)
         job->io->ops->truncate(job->io, segment->index.file, segment->index.offset);
+    for (unsigned i = 0; !segment->data.offset && i <= SEGMENT_INDEX; i++) {
+        /* Nothing was written: an empty file is no PCAPNG file. */
+        job_path(job, &segment->name, i, path);
+        job->io->ops->remove(job->io, path);
+    }
     job_segment_files_close(job, segment);
 }
 

@@ -11,13 +11,16 @@
 
 /* The kernel takes buffers of 1 GiB at most. */
 #define BUFFER_SIZE_MAX (UINT64_C(1) << 30)
-enum { BUFFER_MAX = 64 };
+enum { BUFFER_MAX = 64, PATH_SIZE = 1024 };
 
 /* What the kernel reads of a vectored write until it is done. */
 struct request {
     void *user;
     struct request *next_free;
-    struct iovec parts[IO_PARTS_MAX];
+    union {
+        struct iovec parts[IO_PARTS_MAX];
+        char path[PATH_SIZE]; /* of a file that is removed; then user is null */
+    };
 };
 
 struct uring {
@@ -88,9 +91,11 @@ static int uring_rename(struct io *io, const char *from, const char *to)
     return rename(from, to) ? -errno : 0;
 }
 
-static int uring_unlink(struct io *io, const char *path)
+static bool uring_is_gone(struct io *io, int file)
 {
-    return unlink(path) ? -errno : 0;
+    struct stat stat;
+
+    return fstat(file, &stat) || !stat.st_nlink;
 }
 
 static int uring_make_folder(struct io *io, const char *path)
@@ -150,6 +155,21 @@ static int uring_sync(struct io *io, int file, void *user)
     return 0;
 }
 
+static void uring_remove(struct io *io, const char *path)
+{
+    struct uring *uring = uring_of(io);
+    struct request *request;
+    struct io_uring_sqe *sqe = strlen(path) < PATH_SIZE ? request_new(uring, NULL, &request) : NULL;
+
+    if (!sqe) {
+        unlink(path);
+        return;
+    }
+    strcpy(request->path, path);
+    io_uring_prep_unlinkat(sqe, AT_FDCWD, request->path, 0);
+    io_uring_sqe_set_data(sqe, request);
+}
+
 static unsigned uring_reap(struct io *io, struct io_result *results, unsigned n)
 {
     struct uring *uring = uring_of(io);
@@ -161,7 +181,10 @@ static unsigned uring_reap(struct io *io, struct io_result *results, unsigned n)
     while (reaped < n && uring->n_under_way && !io_uring_peek_cqe(&uring->ring, &cqe)) {
         struct request *request = io_uring_cqe_get_data(cqe);
 
-        results[reaped++] = (struct io_result){.user = request->user, .result = cqe->res};
+        if (request->user)
+            results[reaped++] = (struct io_result){.user = request->user, .result = cqe->res};
+        else if (cqe->res == -EINVAL) /* a kernel before 5.11 */
+            unlink(request->path);
         request->next_free = uring->free;
         uring->free = request;
         uring->n_under_way--;
@@ -209,7 +232,8 @@ static const struct io_ops ops = {
     .undirect = uring_undirect,
     .truncate = uring_truncate,
     .rename = uring_rename,
-    .unlink = uring_unlink,
+    .remove = uring_remove,
+    .is_gone = uring_is_gone,
     .make_folder = uring_make_folder,
     .write = uring_write,
     .sync = uring_sync,
@@ -242,9 +266,17 @@ int uring_create(unsigned n_requests, struct io **ret_io)
 void uring_free(struct io *io)
 {
     struct uring *uring = uring_of(io);
+    struct io_uring_cqe *cqe;
 
     if (!uring)
         return;
+    while (uring->n_under_way) { /* files that are removed */
+        uring_reap(io, NULL, 0);
+        if (!io_uring_wait_cqe(&uring->ring, &cqe)) {
+            io_uring_cqe_seen(&uring->ring, cqe);
+            uring->n_under_way--;
+        }
+    }
     io_uring_queue_exit(&uring->ring);
     free(uring);
 }

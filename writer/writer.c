@@ -24,10 +24,11 @@ enum {
 #define SEGMENT_AGE_DEFAULT   (UINT64_C(300) * 1000000000)
 #define SYNC_INTERVAL_DEFAULT (UINT64_C(1000000000))
 
-enum command_type { COMMAND_ATTACH, COMMAND_DETACH };
+enum command_type { COMMAND_ATTACH, COMMAND_DETACH, COMMAND_RELEASE };
 struct command {
     enum command_type type;
     unsigned slot;
+    uint64_t bytes;
 };
 
 struct writer {
@@ -52,7 +53,7 @@ static unsigned results_step(struct writer *writer, uint64_t now_ns);
 static void detach_step(struct writer *writer, struct job *job);
 static int check_job(const struct writer *writer, const struct writer_job *job,
                      char reterr_text[static WRITER_ERROR_SIZE]);
-static bool command(struct writer *writer, enum command_type type, unsigned slot);
+static bool command(struct writer *writer, enum command_type type, unsigned slot, uint64_t bytes);
 
 int writer_create(const struct writer_config *config, struct writer **ret_writer,
                   char reterr_text[static WRITER_ERROR_SIZE])
@@ -177,7 +178,7 @@ int writer_attach(struct writer *writer, const struct writer_job *config, uint32
                                 .name = job->name,
                                 .statement = job->statement};
     job->state = JOB_ACTIVE;
-    if (!command(writer, COMMAND_ATTACH, config->slot)) {
+    if (!command(writer, COMMAND_ATTACH, config->slot, 0)) {
         snprintf(reterr_text, WRITER_ERROR_SIZE, "%s: the writer does not answer", config->name);
         return -EAGAIN;
     }
@@ -190,7 +191,14 @@ int writer_detach(struct writer *writer, unsigned slot)
 {
     if (slot >= KFL_SLOT_MAX || !(writer->in_use >> slot & 1))
         return -ENOENT;
-    return command(writer, COMMAND_DETACH, slot) ? 0 : -EAGAIN;
+    return command(writer, COMMAND_DETACH, slot, 0) ? 0 : -EAGAIN;
+}
+
+int writer_release(struct writer *writer, unsigned slot, uint64_t bytes)
+{
+    if (slot >= KFL_SLOT_MAX || !(writer->in_use >> slot & 1))
+        return -ENOENT;
+    return command(writer, COMMAND_RELEASE, slot, bytes) ? 0 : -EAGAIN;
 }
 
 bool writer_poll(struct writer *writer, struct writer_event *ret_event)
@@ -281,14 +289,14 @@ static void fill_in(struct writer *writer, const struct writer_config *config)
     }
 }
 
-static bool command(struct writer *writer, enum command_type type, unsigned slot)
+static bool command(struct writer *writer, enum command_type type, unsigned slot, uint64_t bytes)
 {
     uint32_t first;
 
     if (!ring_reserve(&writer->commands, 1, &first))
         return false;
     *(struct command *)ring_at(&writer->commands, first) =
-        (struct command){.type = type, .slot = slot};
+        (struct command){.type = type, .slot = slot, .bytes = bytes};
     ring_push(&writer->commands, 1);
     return true;
 }
@@ -320,8 +328,10 @@ static unsigned commands_step(struct writer *writer)
 
         if (next->type == COMMAND_ATTACH)
             writer->attached |= UINT64_C(1) << next->slot;
-        else
+        else if (next->type == COMMAND_DETACH)
             writer->jobs[next->slot].detaching = true;
+        else
+            job_release(&writer->jobs[next->slot], next->bytes);
     }
     ring_pop(&writer->commands, n);
     return n;

@@ -59,7 +59,7 @@ struct writer_job {
     const char *folder; /* STORE/recordings/NAME; its parent exists */
     const char *statement;
     uint64_t quota;   /* bytes on disk of the recording; 0: no limit */
-    bool rotate;      /* at the quota: oldest segments go; else recording stops */
+    bool rotate;      /* at the quota, or by writer_release(): oldest segments go */
     uint32_t snaplen; /* 0: whole packets */
     uint64_t cutoff;  /* bytes of each stream; 0: all */
 };
@@ -69,7 +69,7 @@ enum writer_event_type {
     WRITER_EVENT_FAILED,   /* the job can no longer be written: error, text. Detach it */
     WRITER_EVENT_QUOTA,    /* its quota is used up and it does not rotate. Detach it */
     WRITER_EVENT_SEGMENT,  /* a segment was closed: its name in text, its bytes on disk */
-    WRITER_EVENT_ROTATED,  /* a segment was deleted because of the quota: name in text, bytes */
+    WRITER_EVENT_ROTATED,  /* a segment was deleted by the quota or a limit: name in text, bytes */
 };
 
 struct writer_event {
@@ -99,7 +99,7 @@ struct writer_counters {
     uint64_t drop_no_chunk; /* the disk was too slow */
     uint64_t drop_failed;   /* after the job failed */
     uint64_t drop_quota;    /* after its quota was used up */
-    uint64_t rotated;       /* packets in segments that were deleted by the quota (this run's) */
+    uint64_t rotated;       /* packets in segments that were deleted as it rotates (this run's) */
     uint64_t first_ns, last_ns; /* packets written */
 };
 
@@ -120,6 +120,10 @@ int writer_attach(struct writer *writer, const struct writer_job *job, uint32_t 
                   char reterr_text[static WRITER_ERROR_SIZE]);
 /* mgmt. -> 0, -EAGAIN: too many commands wait, -ENOENT: nothing is attached there. */
 int writer_detach(struct writer *writer, unsigned slot);
+/* mgmt. A job that rotates deletes its oldest closed segments until `bytes` are free; when it has
+ * none it closes the one that is written, and that goes the next time. Others keep what they have.
+ * -> 0, -EAGAIN, -ENOENT as above. */
+int writer_release(struct writer *writer, unsigned slot, uint64_t bytes);
 /* mgmt. -> true with the oldest event. */
 bool writer_poll(struct writer *writer, struct writer_event *ret_event);
 

@@ -15,6 +15,9 @@ enum {
     OLD_MAX = 1 << 16,
 };
 
+#define LOOK_NS UINT64_C(1000000000)
+
+static void look_for_files(struct job *job, uint64_t now_ns);
 static bool queue_step(struct job *job, uint64_t now_ns);
 static bool quota_has_room(struct job *job, const struct chunk *chunk);
 static bool rotate(struct job *job);
@@ -54,11 +57,12 @@ int job_prepare(struct job *job, const struct writer_job *config, struct io *io,
     job->next_number = n_old ? old[n_old - 1].name.number + 1 : 1;
     job->bytes = bytes;
     job->segment_size = segment_size;
-    if (config->quota && config->rotate) {
+    if (config->rotate) {
         uint64_t part = config->quota / ROTATE_PARTS;
 
         part = part < SEGMENT_SIZE_MIN ? SEGMENT_SIZE_MIN : part;
-        job->segment_size = part < segment_size ? part : segment_size;
+        if (config->quota && part < segment_size)
+            job->segment_size = part;
         job->old_max = n_old + OLD_MAX;
         job->old = realloc(old, job->old_max * sizeof(*job->old));
         if (!job->old) {
@@ -144,6 +148,7 @@ unsigned job_step(struct job *job, uint64_t now_ns)
     const struct writer_config *settings = writer_settings(job->writer);
     unsigned work = 0;
 
+    look_for_files(job, now_ns);
     while (job->queue.first && queue_step(job, now_ns))
         work++;
     if (job->open && job->open->state == SEGMENT_OPEN &&
@@ -169,6 +174,18 @@ unsigned job_step(struct job *job, uint64_t now_ns)
     return work;
 }
 
+void job_release(struct job *job, uint64_t bytes)
+{
+    uint64_t before = job->bytes;
+
+    if (job->state != JOB_ACTIVE || !job->config.rotate)
+        return;
+    while (before - job->bytes < bytes && rotate(job))
+        ;
+    if (job->bytes == before && job->open)
+        job_segment_close(job, job->open);
+}
+
 void job_close(struct job *job)
 {
     for (unsigned i = 0; i < 2; i++)
@@ -186,6 +203,18 @@ bool job_is_idle(const struct job *job)
     return !job->queue.first && job->segments[0].state == SEGMENT_FREE &&
            job->segments[1].state == SEGMENT_FREE && job->entries.file < 0 &&
            output_is_idle(&job->entries) && !job->tell_failed && !job->tell_full;
+}
+
+/* Writes go on into a file that has no name any more; nobody would read it. */
+static void look_for_files(struct job *job, uint64_t now_ns)
+{
+    if (job->state != JOB_ACTIVE || now_ns - job->looked_ns < LOOK_NS)
+        return;
+    job->looked_ns = now_ns;
+    if (job->io->ops->is_gone(job->io, job->folder_file))
+        job_fail(job, -ENOENT, job->folder);
+    else if (job->open && job->io->ops->is_gone(job->io, job->open->data.file))
+        job_fail(job, -ENOENT, "a segment that was being written");
 }
 
 /* The oldest chunk of the queue goes where it belongs. -> false: it has to wait. */
@@ -274,8 +303,9 @@ static bool rotate(struct job *job)
         return false;
     for (unsigned i = 0; i < SEGMENT_FILE_COUNT; i++) {
         job_path(job, &oldest->name, i, path);
-        if (!oldest->bytes[i] || job->io->ops->unlink(job->io, path))
+        if (!oldest->bytes[i])
             continue;
+        job->io->ops->remove(job->io, path);
         event.bytes += oldest->bytes[i];
         if (i == SEGMENT_PCAPNG)
             snprintf(event.text, sizeof(event.text), "%.150s", path);

@@ -78,7 +78,8 @@ struct job {
     bool entries_rename;
     bool entries_synced;
     uint32_t next_number;
-    uint64_t bytes; /* on disk or pushed */
+    uint64_t bytes;     /* on disk or pushed */
+    uint64_t looked_ns; /* when it was last seen that its files are there */
 
     struct segment_info *old; /* closed segments, oldest first, when it rotates */
     unsigned n_old, old_max;
@@ -98,6 +99,8 @@ void job_push(struct job *job, struct chunk *chunk);
 void job_result(struct job *job, struct output *output, int result, uint64_t now_ns);
 /* One turn: moves chunks on, opens, closes, starts writes. -> work done. */
 unsigned job_step(struct job *job, uint64_t now_ns);
+/* See writer_release(). */
+void job_release(struct job *job, uint64_t bytes);
 /* Closes what is still open, when nothing is under way. */
 void job_close(struct job *job);
 /* Is everything written and closed? (detaching) */
