@@ -84,6 +84,7 @@ static int open_recordings(struct export *export)
 
         if (status)
             return status;
+        recording_files_hold(files);
         export->n_files++;
         export->paths =
             realloc(export->paths, (export->n_paths + files->n_segments + 1) * sizeof(char *));

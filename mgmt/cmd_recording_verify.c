@@ -39,6 +39,7 @@ static int verify_one(const struct cli *cli, const char *name)
 
     if (status)
         return status;
+    recording_files_hold(&files);
     err = verify_folder(files.folder, name, files.under_way, say,
                         client_shows_progress() ? show_progress : NULL, &checking, &result);
     if (client_shows_progress())

@@ -21,7 +21,6 @@
 #include "files.h"
 #include "log.h"
 #include "recording.h"
-#include "retention.h"
 #include "units.h"
 
 enum { TICK_MS = 50, EVENTS = 8, MEALS = 4 }; /* MEALS: in the time that the watchdog waits */
@@ -403,7 +402,7 @@ static void turn(struct daemon *daemon)
     names_watch_step(daemon->names_watch, daemon->clock.steady_ns);
     if (daemon->kube)
         kube_step(daemon->kube, daemon->clock);
-    retention_step(daemon->jobs, daemon->live, daemon->clock);
+    retention_step(&daemon->retention, daemon->jobs, daemon->live, daemon->clock);
     if (daemon->declare_pending)
         daemon->declare_pending = jobs_declare(daemon->jobs, daemon->live->jobs,
                                                daemon->live->n_jobs, daemon->clock, complain) > 0;

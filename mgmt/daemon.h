@@ -17,6 +17,7 @@
 #include "kube.h"
 #include "names_watch.h"
 #include "rights.h"
+#include "retention.h"
 
 enum { DAEMON_ERROR_SIZE = 2048 };
 
@@ -36,6 +37,7 @@ struct daemon {
     uint64_t watchdog_ns; /* between meals of systemd's watchdog; 0: there is none */
     uint64_t fed_ns;
     struct rights rights;        /* whom we become */
+    struct retention retention;
     struct schedule_clock clock; /* of this turn */
     uint64_t started_ns;
     bool end;             /* SIGTERM */

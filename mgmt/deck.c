@@ -62,10 +62,14 @@ static uint64_t now_ns(clockid_t clock);
 static int job_begin(void *context, struct job *job, char reterr_text[static JOB_ERROR_SIZE]);
 static void job_end(void *context, struct job *job);
 static void job_saturate(void *context, struct job *job);
+static int job_release_space(void *context, struct job *job, uint64_t bytes);
 static void count_job(void *context, const struct job *job, struct job_counts *ret_counts);
 
-const struct job_ops deck_job_ops = {
-    .begin = job_begin, .end = job_end, .counts = count_job, .saturate = job_saturate};
+const struct job_ops deck_job_ops = {.begin = job_begin,
+                                     .end = job_end,
+                                     .counts = count_job,
+                                     .saturate = job_saturate,
+                                     .release = job_release_space};
 
 int deck_open(const struct conf *conf, const char *store, struct names_board *names,
               const struct deck_events *events, struct deck **ret_deck,
@@ -239,6 +243,11 @@ static void job_saturate(void *context, struct job *job)
 
     deck->slots[job->slot].saturated = true;
     ensure(!publish(deck, 0, error)); /* not changed: what has matched stays matched */
+}
+
+static int job_release_space(void *context, struct job *job, uint64_t bytes)
+{
+    return writer_release(((struct deck *)context)->writer, (unsigned)job->slot, bytes);
 }
 
 static void count_job(void *context, const struct job *job, struct job_counts *ret_counts)

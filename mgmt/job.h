@@ -98,6 +98,8 @@ struct job_ops {
     void (*counts)(void *context, const struct job *job, struct job_counts *ret_counts);
     /* Nothing new matches from now on; what has matched goes on. */
     void (*saturate)(void *context, struct job *job);
+    /* It rotates: its oldest segments go, `bytes` of them. -> 0 or -errno */
+    int (*release)(void *context, struct job *job, uint64_t bytes);
 };
 
 struct jobs;
@@ -132,6 +134,8 @@ void job_delete(struct jobs *jobs, struct job *job, bool keep_recording,
 /* It can go no further now: I/O error. */
 void job_failed(struct jobs *jobs, struct job *job, struct schedule_clock clock,
                 const char *reason);
+/* A job under way that rotates gives back bytes of its oldest segments. -> 0 or -errno */
+int job_give_back(struct jobs *jobs, struct job *job, uint64_t bytes);
 void job_quota(struct jobs *jobs, struct job *job, struct schedule_clock clock);
 /* Called by whoever implements job_ops.end, when all is on disk. */
 void job_ended(struct jobs *jobs, struct job *job, uint64_t now_ns);

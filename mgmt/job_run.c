@@ -47,6 +47,11 @@ void job_failed(struct jobs *jobs, struct job *job, struct schedule_clock clock,
     }
 }
 
+int job_give_back(struct jobs *jobs, struct job *job, uint64_t bytes)
+{
+    return jobs->ops->release(jobs->context, job, bytes);
+}
+
 void job_quota(struct jobs *jobs, struct job *job, struct schedule_clock clock)
 {
     char reason[JOB_REASON_SIZE], size[UNITS_TEXT_SIZE];
@@ -126,6 +131,10 @@ void job_run_step(struct jobs *jobs, struct job *job, struct schedule_clock cloc
             job_run_settle(jobs, job);
             break;
         case SCHEDULE_EXPIRE:
+            if (recording_is_held(jobs->store, job->spec.name)) {
+                job->clock.expired = false; /* as soon as it is not */
+                return;
+            }
             recording_delete(jobs->store, job->spec.name);
             if (job->recording)
                 doc_free(job->recording);

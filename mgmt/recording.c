@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -226,6 +227,34 @@ int recording_delete(const char *store, const char *name)
     return folder_remove(path);
 }
 
+void recording_note_deleted(const char *store, const char *name, struct job *job, uint64_t bytes)
+{
+    struct doc *recording = job ? job->recording : recording_load(store, name);
+
+    if (!recording)
+        return;
+    doc_set_uint(recording, "limit_segments", doc_uint(recording, "limit_segments", 0) + 1);
+    doc_set_uint(recording, "limit_bytes", doc_uint(recording, "limit_bytes", 0) + bytes);
+    recording_write(store, name, recording);
+    if (!job)
+        doc_free(recording);
+}
+
+bool recording_is_held(const char *store, const char *name)
+{
+    char path[JOB_PATH_SIZE];
+    bool held;
+    int folder;
+
+    recording_path(store, name, path);
+    folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0)
+        return false;
+    held = flock(folder, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
+    close(folder);
+    return held;
+}
+
 struct recording_size recording_measure(const char *store, const char *name)
 {
     struct recording_size size = {0};
@@ -241,7 +270,7 @@ struct recording_size recording_measure(const char *store, const char *name)
 
         if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
             continue;
-        size.bytes += (uint64_t)st.st_size;
+        size.bytes += (uint64_t)st.st_blocks * 512;
         size.segments += dot && !strcmp(dot, ".pcapng");
     }
     if (dir)

@@ -42,9 +42,14 @@ struct doc *recording_doc(const char *store, const char *name);
 /* All of them, in order of names; search: part of the name or the statement, null: all. */
 struct doc *recordings_doc(const char *store, const char *search);
 int recording_delete(const char *store, const char *name);
+/* A segment was deleted by a limit of the store. job: null when there is none. */
+void recording_note_deleted(const char *store, const char *name, struct job *job, uint64_t bytes);
+/* Whoever reads all of a recording (export, verify) holds a shared lock on its folder: limits and
+ * expiry leave it alone so long. */
+bool recording_is_held(const char *store, const char *name);
 
 struct recording_size {
-    uint64_t bytes;
+    uint64_t bytes; /* blocks on disk */
     unsigned segments;
 };
 struct recording_size recording_measure(const char *store, const char *name);

@@ -1,8 +1,10 @@
 #include "recording_files.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,7 +19,7 @@ static int follow_newest(const struct recording_files *files, const char *path, 
 
 int recording_files_open(const struct cli *cli, const char *name, struct recording_files *ret_files)
 {
-    struct recording_files files = {.name = name};
+    struct recording_files files = {.name = name, .hold = -1};
     int status = client_ask(cli, client_request("recording.show", name), &files.reply);
     int err;
 
@@ -38,8 +40,17 @@ int recording_files_open(const struct cli *cli, const char *name, struct recordi
     return CLI_DONE;
 }
 
+void recording_files_hold(struct recording_files *files)
+{
+    files->hold = open(files->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (files->hold >= 0)
+        flock(files->hold, LOCK_SH);
+}
+
 void recording_files_close(struct recording_files *files)
 {
+    if (files->hold >= 0)
+        close(files->hold);
     free(files->segments);
     doc_free(files->reply);
     memset(files, 0, sizeof(*files));

@@ -15,11 +15,14 @@ struct recording_files {
     struct segment_info *segments;
     unsigned n_segments;
     uint64_t bytes;
+    int hold; /* on the folder */
 };
 
 /* -> CLI_DONE, or the exit status; the message is on stderr. */
 int recording_files_open(const struct cli *cli, const char *name,
                          struct recording_files *ret_files);
+/* It is not deleted by limits or expiry until it is closed. */
+void recording_files_hold(struct recording_files *files);
 void recording_files_close(struct recording_files *files);
 /* Path of a file of segment i; the entries of the newest may still be in SEGMENT_ENTRIES_NAME.
  * -> 0, -ENOENT: the segment has no such file. */
