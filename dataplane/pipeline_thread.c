@@ -13,7 +13,8 @@
 #include "pipeline_private.h"
 
 enum {
-    SPINS = 200,           /* idle turns before sleeping at all */
+    SPINS = 200,           /* idle turns before sleeping at all, when there was much to do */
+    SPINS_MIN = 4,         /* ... and when there was hardly anything since the last sleep */
     SLEEP_US_MIN = 50,     /* the first sleep; each next one is longer ... */
     SLEEP_US_MAX = 1000,   /* ... up to this: the NIC's queue holds what comes meanwhile */
     POLL_MS = 10,          /* asleep on descriptors: timers and flushes have to be looked after */
@@ -120,7 +121,7 @@ static void *run(void *argument)
 {
     struct thread *thread = argument;
     bool busy = thread->pipeline->config.busy && thread->step != pipeline_writer_step;
-    unsigned n_idle = 0;
+    unsigned n_idle = 0, spins = SPINS_MIN, n_done;
 
     pthread_setname_np(pthread_self(), thread->name);
     if (thread->core >= 0) {
@@ -134,7 +135,10 @@ static void *run(void *argument)
         bool last = finished(thread); /* asked first: then this turn finds nothing left behind */
 
         atomic_store_explicit(&thread->turns, thread->turns + 1, memory_order_relaxed);
-        if (thread->step(thread->role)) {
+        n_done = thread->step(thread->role);
+        if (n_done) {
+            spins = n_idle > spins ? SPINS_MIN : spins;
+            spins = n_done < SPINS - spins ? spins + n_done : SPINS;
             n_idle = 0;
             continue;
         }
@@ -142,8 +146,8 @@ static void *run(void *argument)
             atomic_store_explicit(&thread->has_ended, true, memory_order_relaxed);
             return NULL;
         }
-        if (!busy && ++n_idle > SPINS)
-            idle(thread, n_idle - SPINS);
+        if (!busy && ++n_idle > spins)
+            idle(thread, n_idle - spins);
         else
             __builtin_ia32_pause();
     }
