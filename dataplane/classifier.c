@@ -145,6 +145,11 @@ uint64_t classifier_held(const struct classifier *classifier)
     return atomic_load_explicit(&classifier->past.held, memory_order_relaxed);
 }
 
+uint64_t classifier_streams_max(const struct classifier *classifier)
+{
+    return stream_table_max(classifier->streams);
+}
+
 uint64_t classifier_streams_open(const struct classifier *classifier)
 {
     return stream_table_n(classifier->streams);

@@ -64,6 +64,7 @@ void classifier_finish(struct classifier *classifier, uint64_t now_ns);
 const struct counters *classifier_counters(const struct classifier *classifier);
 const struct l7_counters *classifier_l7_counters(const struct classifier *classifier);
 uint64_t classifier_held(const struct classifier *classifier);             /* packets, any thread */
+uint64_t classifier_streams_max(const struct classifier *classifier);      /* room for */
 uint64_t classifier_streams_open(const struct classifier *classifier);     /* any thread */
 uint64_t classifier_lookback_span_ns(const struct classifier *classifier); /* any thread */
 

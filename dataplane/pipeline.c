@@ -272,6 +272,21 @@ const struct counters *pipeline_rx_counters(const struct pipeline *pipeline, uns
     return &pipeline->rx[rx].counters;
 }
 
+uint64_t pipeline_ring_fill(const struct pipeline *pipeline, unsigned classifier,
+                            uint64_t *ret_size)
+{
+    uint64_t fill = 0;
+
+    *ret_size = 0;
+    for (unsigned i = 0; i < pipeline->config.n_rx; i++) {
+        struct ring *ring = &pipeline->rx[i].lanes[classifier].forward;
+
+        fill += ring_fill(ring);
+        *ret_size += (uint64_t)ring->mask + 1;
+    }
+    return fill;
+}
+
 const struct classifier *pipeline_classifier(const struct pipeline *pipeline, unsigned number)
 {
     return pipeline->workers[number].classifier;

@@ -103,6 +103,9 @@ void pipeline_source_stats(const struct pipeline *pipeline, unsigned source,
 unsigned pipeline_n_rx(const struct pipeline *pipeline); /* workers that receive, 1 or more */
 unsigned pipeline_n_classifiers(const struct pipeline *pipeline);
 const struct counters *pipeline_rx_counters(const struct pipeline *pipeline, unsigned rx);
+/* Packets that wait in the rings to a classifier, and for how many there is room; 0: no rings. */
+uint64_t pipeline_ring_fill(const struct pipeline *pipeline, unsigned classifier,
+                            uint64_t *ret_size);
 const struct classifier *pipeline_classifier(const struct pipeline *pipeline, unsigned number);
 
 #endif

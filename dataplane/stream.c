@@ -208,6 +208,11 @@ uint64_t stream_timeout_ns(const struct stream_table *table, const struct stream
     return config->timeout_ns_other;
 }
 
+uint32_t stream_table_max(const struct stream_table *table)
+{
+    return table->config.max;
+}
+
 uint32_t stream_table_n(const struct stream_table *table)
 {
     return atomic_load_explicit(&table->n, memory_order_relaxed);

@@ -172,6 +172,7 @@ struct stream *stream_table_walk(struct stream_table *table, uint32_t *place);
 /* Idle for so long it is over; 0: never. */
 uint64_t stream_timeout_ns(const struct stream_table *table, const struct stream *stream);
 
+uint32_t stream_table_max(const struct stream_table *table);
 uint32_t stream_table_n(const struct stream_table *table); /* streams now; any thread */
 
 /* Fills the view that the plan and entries look at; it points into the table and holds for the

@@ -65,6 +65,7 @@ struct conf {
     uint64_t names_memory;
     const char *control_socket, *control_group;
     const char *security_user, *security_seccomp;
+    const char *metrics_address;
     int64_t limit_jobs, limit_clients;
     uint64_t limit_statement;
 

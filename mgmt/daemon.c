@@ -51,8 +51,8 @@ int daemon_open(const char *conf_path, struct daemon *ret_daemon,
                 char reterr_text[static DAEMON_ERROR_SIZE])
 {
     static int (*const steps[])(struct daemon * daemon, char *reterr_text) = {
-        lock_store,  open_names, open_kube, open_deck,   open_control,
-        drop_rights, open_jobs,  open_loop, filter_calls};
+        lock_store,          open_names,  open_kube, open_deck, open_control,
+        daemon_open_metrics, drop_rights, open_jobs, open_loop, filter_calls};
     struct daemon daemon = {.conf_path = conf_path, .lock = -1, .epoll = -1, .signals = -1};
     char error[CONF_ERROR_SIZE], warning[RIGHTS_ERROR_SIZE];
     int err = conf_read(conf_path, &daemon.conf, error);
@@ -102,6 +102,7 @@ void daemon_run(struct daemon *daemon)
 void daemon_close(struct daemon *daemon)
 {
     control_close(daemon->control);
+    metrics_http_close(daemon->metrics);
     if (daemon->deck) {
         deck_stop(daemon->deck);
         look_at_clocks(daemon);
@@ -389,7 +390,10 @@ static int open_loop(struct daemon *daemon, char *reterr_text)
     if (daemon->epoll >= 0 && daemon->signals >= 0 &&
         !epoll_ctl(daemon->epoll, EPOLL_CTL_ADD, daemon->signals, &event) &&
         !epoll_ctl(daemon->epoll, EPOLL_CTL_ADD, control_fd(daemon->control), &event) &&
-        (!daemon->kube || !epoll_ctl(daemon->epoll, EPOLL_CTL_ADD, kube_fd(daemon->kube), &event)))
+        (!daemon->kube ||
+         !epoll_ctl(daemon->epoll, EPOLL_CTL_ADD, kube_fd(daemon->kube), &event)) &&
+        (!daemon->metrics ||
+         !epoll_ctl(daemon->epoll, EPOLL_CTL_ADD, metrics_http_fd(daemon->metrics), &event)))
         return 0;
     snprintf(reterr_text, DAEMON_ERROR_SIZE, "epoll: %s", strerror(errno));
     return -errno;
@@ -402,6 +406,8 @@ static void turn(struct daemon *daemon)
     names_watch_step(daemon->names_watch, daemon->clock.steady_ns);
     if (daemon->kube)
         kube_step(daemon->kube, daemon->clock);
+    if (daemon->metrics)
+        metrics_http_step(daemon->metrics);
     retention_step(&daemon->retention, daemon->jobs, daemon->live, daemon->clock);
     if (daemon->declare_pending)
         daemon->declare_pending = jobs_declare(daemon->jobs, daemon->live->jobs,
@@ -420,7 +426,7 @@ static void feed_watchdog(struct daemon *daemon)
     if (!daemon->watchdog_ns || daemon->clock.steady_ns < daemon->fed_ns + daemon->watchdog_ns)
         return;
     daemon->fed_ns = daemon->clock.steady_ns;
-    stalled = deck_stalled(daemon->deck);
+    stalled = daemon->stalled = deck_stalled(daemon->deck);
     if (stalled)
         log_warning("thread %s makes no progress: the watchdog is not fed", stalled);
     else

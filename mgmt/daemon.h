@@ -15,6 +15,7 @@
 #include "deck.h"
 #include "job.h"
 #include "kube.h"
+#include "metrics_http.h"
 #include "names_watch.h"
 #include "rights.h"
 #include "retention.h"
@@ -34,7 +35,9 @@ struct daemon {
     struct deck *deck;
     struct jobs *jobs;
     struct control *control;
-    uint64_t watchdog_ns; /* between meals of systemd's watchdog; 0: there is none */
+    struct metrics_http *metrics; /* null: not asked for */
+    const char *stalled;          /* a thread that made no progress when last looked at; null */
+    uint64_t watchdog_ns;         /* between meals of systemd's watchdog; 0: there is none */
     uint64_t fed_ns;
     struct rights rights;        /* whom we become */
     struct retention retention;
@@ -58,6 +61,11 @@ void daemon_close(struct daemon *daemon);
  * `restart` (an array of texts). -> 0 or -errno with the message; then nothing has changed. */
 int daemon_reload(struct daemon *daemon, struct doc *restart,
                   char reterr_text[static DAEMON_ERROR_SIZE]);
+
+/* Rows for `stats` and the metrics: sources, cores, the sum, jobs that record (or all), the daemon,
+ * its disk, the Kubernetes API (daemon_pages.c). */
+void daemon_stats(struct daemon *daemon, bool all_jobs, struct doc *rows);
+int daemon_open_metrics(struct daemon *daemon, char *reterr_text);
 
 /* A request of the control socket (request.c); context is the daemon. */
 struct doc *request_handle(void *context, const struct doc *request,

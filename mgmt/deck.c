@@ -174,6 +174,11 @@ const char *deck_stalled(struct deck *deck)
     return pipeline_stalled(deck->pipeline);
 }
 
+void deck_writer_latency(const struct deck *deck, struct writer_latency *ret_latency)
+{
+    writer_latency(deck->writer, ret_latency);
+}
+
 bool deck_done(const struct deck *deck)
 {
     return pipeline_done(deck->pipeline);

@@ -15,6 +15,8 @@
 #include "job.h"
 #include "names.h"
 
+struct writer_latency;
+
 enum { DECK_ERROR_SIZE = 1024 };
 
 struct deck_events { /* called from deck_step() and deck_close() */
@@ -46,6 +48,7 @@ extern const struct job_ops deck_job_ops;
 void deck_stats(struct deck *deck, struct doc *rows);
 /* A thread that has not turned since the last call, by name, or null: see pipeline_stalled(). */
 const char *deck_stalled(struct deck *deck);
+void deck_writer_latency(const struct deck *deck, struct writer_latency *ret_latency);
 /* All sources have come to their end. */
 bool deck_done(const struct deck *deck);
 

@@ -182,6 +182,7 @@ void kube_stats(const struct kube *kube, struct doc *rows)
         doc_set_uint(row, "errors", follow->n_errors);
         doc_set_uint(row, "bad_events", follow->n_bad);
         doc_set_bool(row, "listed", follow->listed);
+        doc_set_bool(row, "stale", follow->since_ns != 0);
         doc_set_time(row, "stale_since", follow->since_ns);
         doc_set_text(row, "error", follow->since_ns ? follow->error : "");
         doc_append(rows, row);

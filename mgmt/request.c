@@ -180,28 +180,8 @@ static struct doc *verb_recording_delete(struct daemon *daemon, const struct doc
 static struct doc *verb_stats(struct daemon *daemon, const struct doc *request)
 {
     struct doc *rows = doc_array();
-    struct doc *row;
 
-    deck_stats(daemon->deck, rows);
-    for (unsigned i = 0; i < jobs_n(daemon->jobs); i++) {
-        const struct job *job = jobs_at(daemon->jobs, i);
-
-        if (job->slot < 0)
-            continue;
-        row = job_doc(daemon->jobs, job, false);
-        doc_set_text(row, "kind", "job");
-        doc_append(rows, row);
-    }
-    row = doc_object();
-    doc_set_text(row, "kind", "daemon");
-    doc_set_text(row, "version", TAPEDECK_VERSION);
-    doc_set_time(row, "started", daemon->started_ns);
-    doc_set_uint(row, "clients", control_clients(daemon->control));
-    doc_set_uint(row, "names", names_count(names_published(daemon->names)));
-    doc_set_uint(row, "jobs", jobs_n(daemon->jobs));
-    doc_append(rows, row);
-    if (daemon->kube)
-        kube_stats(daemon->kube, rows);
+    daemon_stats(daemon, false, rows);
     return reply_rows(rows);
 }
 

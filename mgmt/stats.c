@@ -41,6 +41,7 @@ void stats_rows(struct pipeline *pipeline, struct source *const *sources, unsign
         doc_append(rows, row);
     }
     for (unsigned i = 0; i < pipeline_n_classifiers(pipeline); i++) {
+        uint64_t ring_size, ring_fill = pipeline_ring_fill(pipeline, i, &ring_size);
         const struct classifier *classifier = pipeline_classifier(pipeline, i);
 
         row = doc_object();
@@ -49,6 +50,9 @@ void stats_rows(struct pipeline *pipeline, struct source *const *sources, unsign
         doc_set_uint(row, "number", i);
         doc_set_uint(row, "held", classifier_held(classifier));
         doc_set_uint(row, "streams_open", classifier_streams_open(classifier));
+        doc_set_uint(row, "streams_max", classifier_streams_max(classifier));
+        doc_set_uint(row, "ring_fill", ring_fill);
+        doc_set_uint(row, "ring_size", ring_size);
         doc_set_uint(row, "lookback_span_ns", classifier_lookback_span_ns(classifier));
         set_counters(row, classifier_counters(classifier));
         doc_append(rows, row);

@@ -94,6 +94,14 @@ static int check(const char *path)
         }
         names_pool_free(pool);
     }
+    if (*conf->metrics_address) {
+        char metrics_error[METRICS_ERROR_SIZE];
+
+        if (metrics_http_check(conf->metrics_address, metrics_error)) {
+            fprintf(stderr, "tapedeckd: %s: %s\n", path, metrics_error);
+            status = EXIT_BAD;
+        }
+    }
     if (*conf->kubernetes && strcmp(conf->kubernetes, KUBE_IN_CLUSTER) != 0) {
         char kube_error[KUBE_ERROR_SIZE] = "";
         struct kube_access access;

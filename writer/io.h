@@ -58,6 +58,7 @@ struct io_ops {
 
 struct io { /* implementations begin with this */
     const struct io_ops *ops;
+    uint64_t now_ns; /* of the writer's turn, which sets it */
 };
 
 #endif

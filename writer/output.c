@@ -59,6 +59,7 @@ bool output_sync(struct output *output, struct io *io, int file)
     if (output->op != OUTPUT_IDLE || io->ops->sync(io, file, output))
         return false;
     output->op = OUTPUT_SYNCING;
+    output->begun_ns = io->now_ns;
     return true;
 }
 
@@ -137,8 +138,10 @@ static int go_on(struct output *output, struct io *io)
         skip = 0;
     }
     error = io->ops->write(io, output->file, parts, n, output->offset + output->batch_done, output);
-    if (!error)
+    if (!error) {
         output->op = OUTPUT_WRITING;
+        output->begun_ns = io->now_ns;
+    }
     return error;
 }
 

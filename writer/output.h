@@ -26,8 +26,9 @@ struct output {
     int file;    /* -1: none */
     enum output_part part;
     enum output_op op;
-    bool direct;     /* writes stay aligned to CHUNK_ALIGN */
-    uint64_t offset; /* bytes that are written */
+    bool direct;       /* writes stay aligned to CHUNK_ALIGN */
+    uint64_t begun_ns; /* what is under way */
+    uint64_t offset;   /* bytes that are written */
     struct chunk_list list;
     unsigned n_batch;                /* chunks in the write under way, the first of the list */
     uint32_t batch_size, batch_done; /* bytes */

@@ -43,6 +43,7 @@ struct writer {
     struct ring events;   /* writer -> mgmt */
     uint64_t attached;    /* slots; the writer's */
     uint64_t in_use;      /* slots; mgmt's, from attach to DETACHED */
+    _Atomic uint64_t latency[WRITER_LATENCIES], latency_sum_ns;
     struct job jobs[KFL_SLOT_MAX];
 };
 
@@ -50,6 +51,7 @@ static void fill_in(struct writer *writer, const struct writer_config *config);
 static unsigned commands_step(struct writer *writer);
 static unsigned chunks_step(struct writer *writer);
 static unsigned results_step(struct writer *writer, uint64_t now_ns);
+static void count_latency(struct writer *writer, uint64_t ns);
 static void detach_step(struct writer *writer, struct job *job);
 static int check_job(const struct writer *writer, const struct writer_job *job,
                      char reterr_text[static WRITER_ERROR_SIZE]);
@@ -140,6 +142,7 @@ unsigned writer_step(struct writer *writer, uint64_t now_ns)
 {
     unsigned work = commands_step(writer) + chunks_step(writer);
 
+    writer->io->now_ns = now_ns;
     for (uint64_t slots = writer->attached; slots; slots &= slots - 1) {
         struct job *job = &writer->jobs[__builtin_ctzll(slots)];
 
@@ -217,6 +220,13 @@ bool writer_poll(struct writer *writer, struct writer_event *ret_event)
 static uint64_t get(const _Atomic uint64_t *counter)
 {
     return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+void writer_latency(const struct writer *writer, struct writer_latency *ret_latency)
+{
+    for (unsigned i = 0; i < WRITER_LATENCIES; i++)
+        ret_latency->count[i] = get(&writer->latency[i]);
+    ret_latency->sum_ns = get(&writer->latency_sum_ns);
 }
 
 void writer_counters(struct writer *writer, unsigned slot, struct writer_counters *ret_counters)
@@ -367,9 +377,21 @@ static unsigned results_step(struct writer *writer, uint64_t now_ns)
     for (unsigned i = 0; i < n; i++) {
         struct output *output = results[i].user;
 
+        count_latency(writer, now_ns > output->begun_ns ? now_ns - output->begun_ns : 0);
         job_result(output->owner, output, results[i].result, now_ns);
     }
     return n;
+}
+
+static void count_latency(struct writer *writer, uint64_t ns)
+{
+    unsigned i = 0;
+
+    while (i < WRITER_LATENCIES - 1 && ns > writer_latency_max_ns(i))
+        i++;
+    atomic_store_explicit(&writer->latency[i], get(&writer->latency[i]) + 1, memory_order_relaxed);
+    atomic_store_explicit(&writer->latency_sum_ns, get(&writer->latency_sum_ns) + ns,
+                          memory_order_relaxed);
 }
 
 static void detach_step(struct writer *writer, struct job *job)

@@ -103,6 +103,20 @@ struct writer_counters {
     uint64_t first_ns, last_ns; /* packets written */
 };
 
+/* Answers of the disk, writes and syncs, by the time they took: count[i] those of at most
+ * writer_latency_max_ns(i), the last those of more. */
+enum { WRITER_LATENCIES = 17 };
+
+struct writer_latency {
+    uint64_t count[WRITER_LATENCIES];
+    uint64_t sum_ns;
+};
+
+static inline uint64_t writer_latency_max_ns(unsigned i)
+{
+    return UINT64_C(250000) << i; /* 250 us to 8 s */
+}
+
 struct writer;
 
 int writer_create(const struct writer_config *config, struct writer **ret_writer,
@@ -129,5 +143,6 @@ bool writer_poll(struct writer *writer, struct writer_event *ret_event);
 
 /* Any thread; of the run attached now, or last. */
 void writer_counters(struct writer *writer, unsigned slot, struct writer_counters *ret_counters);
+void writer_latency(const struct writer *writer, struct writer_latency *ret_latency);
 
 #endif
