@@ -251,26 +251,30 @@ void job_run_settle(struct jobs *jobs, struct job *job)
     job->unsaved = job_store_write_state(jobs->store, job) || err;
 }
 
-/* Counts onto disk now and then; the statement's limit. */
+/* Counts onto disk now and then; the statement's own end. */
 static void look_after(struct jobs *jobs, struct job *job, struct schedule_clock clock)
 {
     if (clock.wall_ns - job->saved_ns >= SAVE_INTERVAL_NS || clock.wall_ns < job->saved_ns)
         job_run_save(jobs, job, clock.wall_ns);
-    if (kfl_statement_limit(job->statement) > 0)
-        look_at_limit(jobs, job, clock);
+    look_at_limit(jobs, job, clock);
 }
 
-/* At the limit nothing new matches; the streams that have matched are recorded until they are
- * silent. */
+/* At the limit, and when every entry to come is younger than the statement allows, nothing new
+ * matches; the streams that have matched are recorded until they are silent. */
 static void look_at_limit(struct jobs *jobs, struct job *job, struct schedule_clock clock)
 {
     uint64_t limit = (uint64_t)kfl_statement_limit(job->statement);
+    bool past = (int64_t)(clock.wall_ns / 1000000) > kfl_statement_last_ms(job->statement);
     struct job_counts counts = {0};
+    bool full;
 
-    jobs->ops->counts(jobs->context, job, &counts);
-    if (counts.value[JOB_COUNT_entries] < limit)
+    if (!limit && !past)
         return;
-    if (!job->limit_reached)
+    jobs->ops->counts(jobs->context, job, &counts);
+    full = limit && counts.value[JOB_COUNT_entries] >= limit;
+    if (!full && !past)
+        return;
+    if (full && !job->limit_reached)
         jobs->ops->saturate(jobs->context, job);
     if (!job->limit_reached || counts.value[JOB_COUNT_packets] != job->limit_packets) {
         job->limit_reached = true;
@@ -278,7 +282,9 @@ static void look_at_limit(struct jobs *jobs, struct job *job, struct schedule_cl
         job->limit_quiet_ns = clock.steady_ns;
     } else if (clock.steady_ns - job->limit_quiet_ns >= LIMIT_QUIET_NS) {
         schedule_stop(&job->clock, clock);
-        job_run_end(jobs, job, clock, JOB_DONE, "the statement's limit is reached");
+        job_run_end(jobs, job, clock, JOB_DONE,
+                    full ? "the statement's limit is reached"
+                         : "the statement's last time is past");
     }
 }
 

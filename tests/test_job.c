@@ -476,6 +476,25 @@ static void a_limit_ends_the_job_when_its_streams_are_silent(void)
     end_world(&world);
 }
 
+static void a_last_time_that_is_past_ends_the_job(void)
+{
+    struct world world;
+
+    begin_world(&world);
+    add(&world, "until", "tcp and timestamp < datetime(\"3/2/2026, 8:01:00 AM\")", "");
+    pass(&world, 50 * NS_PER_S);
+    world.counts.value[JOB_COUNT_packets] = 30;
+    pass(&world, 20 * NS_PER_S);
+    world.counts.value[JOB_COUNT_packets] = 40; /* of a stream that matched in time */
+    pass(&world, 10 * NS_PER_S);
+    pass(&world, 29 * NS_PER_S);
+    expect(&world, "until", "recording", 0);
+    pass(&world, NS_PER_S);
+    expect(&world, "until", "done", 0);
+    CU_ASSERT_EQUAL(world.n_saturated, 0);
+    end_world(&world);
+}
+
 static void declared_jobs_follow_the_configuration(void)
 {
     struct conf_job specs[2] = {conf_job_initial(), conf_job_initial()};
@@ -548,6 +567,7 @@ int main(int argc, char **argv)
          the_table_is_bounded_and_the_expired_make_room},
         {"a limit ends the job when its streams are silent",
          a_limit_ends_the_job_when_its_streams_are_silent},
+        {"a last time that is past ends the job", a_last_time_that_is_past_ends_the_job},
         {"declared jobs follow the configuration", declared_jobs_follow_the_configuration},
         {"a file dropped into the store is a job", a_file_dropped_into_the_store_is_a_job},
         {NULL, NULL},
