@@ -14,14 +14,14 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from live import SERVER, TAPEDECK, Lab, Tap, run, wait_for
+from live import CLIENTS, SERVER, TAPEDECK, Lab, Tap, run, wait_for
 from operations import compare, label
-from servers import amqp, http, ldap, mysql, postgresql, radius, redis, rpc
+from servers import amqp, http, ldap, mysql, net, postgresql, radius, redis, rpc
 
-GROUPS = [g for module in (http, rpc, redis, postgresql, mysql, radius, amqp, ldap) for g in module.GROUPS]
+GROUPS = [g for module in (http, rpc, net, redis, postgresql, mysql, radius, amqp, ldap) for g in module.GROUPS]
 
 SHOWN = 12
-MARK_PORT = 9  # discard
+BROADCAST, MARK_PORT = "10.77.0.255", 9
 
 
 def is_served(lab, group):
@@ -70,7 +70,10 @@ def captured_all(lab, dump):
     mark = os.urandom(16)
 
     def send():
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(mark, (SERVER, MARK_PORT))
+        speaker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        speaker.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)  # nobody answers that
+        speaker.bind((CLIENTS[0], 0))
+        speaker.sendto(mark, (BROADCAST, MARK_PORT))
 
     def is_written():
         with open(dump.capture, "rb") as file:

@@ -1,6 +1,7 @@
 """operations.py - what clients did, held against the entries that were made of it.
 
 An operation is a dict: path in the entry (`request.headers.Host`, `response.answers.0.ip`) -> value.
+A path that begins with `n:` is the number of elements there.
 A value is compared with ==, or asked: More(n), Has(text), Matches(pattern). `error` is None unless
 the operation says otherwise. Operations with a `src.port` are a conversation: its entries must be
 these, in this order. The others may come in any order, each with an entry of its own.
@@ -47,6 +48,9 @@ MISSING = "(missing)"
 
 def at(entry, path):
     """-> the value at a path; a key may hold dots when it is the last one"""
+    if path.startswith("n:"):
+        value = at(entry, path[2:])
+        return len(value) if isinstance(value, (list, dict)) else MISSING
     value, steps = entry, path.split(".")
     for n, step in enumerate(steps):
         if isinstance(value, dict):

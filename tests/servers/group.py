@@ -9,18 +9,17 @@ import time
 
 class Group:
     """start(lab) starts the server and returns at once; run(server, folder) is called in the client's
-    namespace and returns the operations (operations.py). Entries of streams to `ports` are the group's."""
+    namespace and returns the operations (operations.py). Entries of streams to `ports`, which are
+    served before the clients run, are the group's, or those that owns(entry) says."""
 
-    def __init__(self, name, ports, start, run, needs=(), proto="tcp"):
+    def __init__(self, name, ports, start, run, needs=(), proto="tcp", owns=None):
         self.name, self.ports, self.start, self.run, self.needs = name, ports, start, run, needs
         self.proto = proto
+        self.owns = owns or (lambda entry: entry["dst"]["port"] in {str(p) for p in ports})
 
     def missing(self):
         """-> what the group needs and this machine has not: programs by path or name, Python modules as `py:NAME`"""
         return [n for n in self.needs if not (importlib.util.find_spec(n[3:]) if n.startswith("py:") else find_program(n))]
-
-    def owns(self, entry):
-        return entry["dst"]["port"] in {str(p) for p in self.ports}
 
 
 def find_program(name):
