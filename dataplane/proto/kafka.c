@@ -51,7 +51,7 @@ static enum l7_probe read_header(const uint8_t *data, size_t size, struct header
         (id_size > 0 && (uint32_t)id_size + 10 > ret->size))
         return L7_PROBE_NO;
     for (int16_t i = 0; i < id_size && cursor_left(&c); i++)
-        if (!isprint(cursor_u8(&c)))
+        if (iscntrl(cursor_u8(&c))) /* UTF-8 may be in it */
             return L7_PROBE_NO;
     return L7_PROBE_YES;
 }
