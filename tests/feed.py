@@ -207,4 +207,6 @@ def complaints(paths, tshark=True):
 
 
 def folder_for(prefix):
-    return tempfile.mkdtemp(prefix=f"tapedeck-{prefix}-", dir="/tmp")
+    folder = tempfile.mkdtemp(prefix=f"tapedeck-{prefix}-", dir="/tmp")
+    os.chmod(folder, 0o755)  # the recorder gives up root's rights
+    return folder
