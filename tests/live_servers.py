@@ -16,9 +16,10 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from live import CLIENTS, SERVER, TAPEDECK, Lab, Tap, run, wait_for
 from operations import compare, label
-from servers import amqp, http, kafka, ldap, mysql, net, postgresql, radius, redis, rpc
+from servers import amqp, diameter, http, kafka, ldap, mongodb, mysql, net, postgresql, radius, redis, rpc
 
-GROUPS = [g for module in (http, rpc, net, redis, postgresql, mysql, radius, amqp, ldap, kafka) for g in module.GROUPS]
+MODULES = (http, rpc, net, redis, postgresql, mysql, mongodb, radius, diameter, amqp, ldap, kafka)
+GROUPS = [group for module in MODULES for group in module.GROUPS]
 
 SHOWN = 12
 BROADCAST, MARK_PORT = "10.77.0.255", 9
