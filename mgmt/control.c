@@ -17,11 +17,14 @@
 
 enum {
     EVENTS = 64,
-    BACKLOG = 128,
+    BACKLOG = 1024,         /* as many as may come at once; the kernel has a limit of its own */
+    PEER_GROUPS_MAX = 1024, /* of a peer; who has more counts by the main one */
     INPUT_FIRST = 4096,
     REQUESTS_A_TURN = 4, /* of one client: others have their turn */
     INPUT_ALL_MAX = 64 << 20,
 };
+
+#define NOBODYS ((gid_t)-1)
 
 static const uint64_t patience_ns = 10 * NS_PER_S;
 
@@ -42,14 +45,17 @@ struct control {
     int fd, epoll;
     struct client *clients;
     _Atomic unsigned n_clients; /* control_clients() is asked from other threads, too */
-    size_t input_all; /* bytes of all input buffers */
+    gid_t gid, read_gid;        /* of the groups; NOBODYS: none */
+    size_t input_all;           /* bytes of all input buffers */
 };
 
 static int listen_on(struct control *control, char *reterr_text);
-static int give_to_group(struct control *control, char *reterr_text);
+static int give_to_groups(struct control *control, char *reterr_text);
+static int find_group(const char *key, const char *name, gid_t *ret_gid, char *reterr_text);
 static void accept_clients(struct control *control, uint64_t steady_ns);
 static void close_most_silent(struct control *control);
-static bool may(const struct control *control, const struct control_peer *peer);
+static bool may(const struct control *control, int fd, struct control_peer *ret_peer);
+static void turn_away(int fd);
 static void serve(struct control *control, struct client *client, uint64_t steady_ns);
 static bool has_request(const struct client *client);
 static bool receive(struct control *control, struct client *client, uint64_t steady_ns);
@@ -198,28 +204,49 @@ static int listen_on(struct control *control, char *reterr_text)
         snprintf(reterr_text, CONTROL_ERROR_SIZE, "%s: %s", path, strerror(-err));
         return err;
     }
-    err = give_to_group(control, reterr_text);
+    err = give_to_groups(control, reterr_text);
     if (!err && epoll_ctl(control->epoll, EPOLL_CTL_ADD, control->fd, &event))
         err = -errno;
     return err;
 }
 
-static int give_to_group(struct control *control, char *reterr_text)
+static int find_group(const char *key, const char *name, gid_t *ret_gid, char *reterr_text)
 {
     const struct group *group;
 
-    if (!*control->config.group)
+    *ret_gid = NOBODYS;
+    if (!*name)
         return 0;
-    group = getgrnam(control->config.group);
+    group = getgrnam(name);
     if (!group) {
-        snprintf(reterr_text, CONTROL_ERROR_SIZE,
-                 "control.group = \"%.100s\": there is no such group: make it with groupadd, or "
-                 "leave it empty",
-                 control->config.group);
+        snprintf(
+            reterr_text, CONTROL_ERROR_SIZE,
+            "%s = \"%.100s\": there is no such group: make it with groupadd, or leave it empty",
+            key, name);
         return -ENOENT;
     }
-    if (chown(control->address.sun_path, (uid_t)-1, group->gr_gid) ||
-        chmod(control->address.sun_path, 0660)) {
+    *ret_gid = group->gr_gid;
+    return 0;
+}
+
+static int give_to_groups(struct control *control, char *reterr_text)
+{
+    gid_t gid;
+    mode_t mode = 0660;
+    int err = find_group("control.group", control->config.group, &control->gid, reterr_text);
+
+    if (!err)
+        err = find_group("control.read_group", control->config.read_group, &control->read_gid,
+                         reterr_text);
+    if (err)
+        return err;
+    gid = control->gid != NOBODYS ? control->gid : control->read_gid;
+    if (gid == NOBODYS)
+        return 0;
+    if (control->read_gid != NOBODYS && control->read_gid != gid)
+        mode = 0666;
+    if (chown(control->address.sun_path, (uid_t)-1, gid) ||
+        chmod(control->address.sun_path, mode)) {
         snprintf(reterr_text, CONTROL_ERROR_SIZE, "%s: %s", control->address.sun_path,
                  strerror(errno));
         return -errno;
@@ -231,20 +258,14 @@ static void accept_clients(struct control *control, uint64_t steady_ns)
 {
     for (unsigned i = 0; i < EVENTS; i++) {
         struct client *client = control->clients;
-        struct control_peer peer = {0};
-        struct ucred credentials;
-        socklen_t size = sizeof(credentials);
+        struct control_peer peer;
         struct epoll_event event = {.events = EPOLLIN};
         int fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
         if (fd < 0)
             return;
-        if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size)) {
-            peer.uid = credentials.uid;
-            peer.pid = credentials.pid;
-        }
-        if (size != sizeof(credentials) || !may(control, &peer)) {
-            close(fd);
+        if (!may(control, fd, &peer)) {
+            turn_away(fd);
             continue;
         }
         if (control->n_clients == control->config.clients_max)
@@ -272,9 +293,38 @@ static void close_most_silent(struct control *control)
     close_client(control, silent);
 }
 
-static bool may(const struct control *control, const struct control_peer *peer)
+static bool may(const struct control *control, int fd, struct control_peer *ret_peer)
 {
-    return peer->uid == 0 || peer->uid == geteuid() || *control->config.group;
+    struct ucred credentials;
+    gid_t groups[PEER_GROUPS_MAX + 1];
+    socklen_t size = sizeof(credentials), groups_size = PEER_GROUPS_MAX * sizeof(groups[0]);
+    bool may_read = false;
+    size_t n = 0;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) || size != sizeof(credentials))
+        return false;
+    if (!getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &groups_size))
+        n = groups_size / sizeof(groups[0]);
+    groups[n++] = credentials.gid;
+    *ret_peer = (struct control_peer){.uid = credentials.uid, .pid = credentials.pid};
+    ret_peer->may_write = credentials.uid == 0 || credentials.uid == geteuid();
+    for (size_t i = 0; i < n; i++) {
+        ret_peer->may_write |= groups[i] == control->gid && control->gid != NOBODYS;
+        may_read |= groups[i] == control->read_gid && control->read_gid != NOBODYS;
+    }
+    return may_read || ret_peer->may_write;
+}
+
+/* A line that fits any socket's buffer; who does not read it is gone anyway. */
+static void turn_away(int fd)
+{
+    static const char line[] =
+        "{\"ok\":false,\"code\":1,\"error\":\"permission denied: be root, or in the group that "
+        "control.group or control.read_group names\"}\n";
+
+    if (send(fd, line, sizeof(line) - 1, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+        shutdown(fd, SHUT_WR);
+    close(fd);
 }
 
 static void serve(struct control *control, struct client *client, uint64_t steady_ns)

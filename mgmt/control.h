@@ -8,9 +8,9 @@
  * together, the number of clients, and the time a client may take to send the rest of a request or
  * to read its answer. Garbage closes the connection after an answer that says so.
  *
- * Who may connect is decided by the kernel: the socket's mode is 0660, its group the configured
- * one. The peer's credentials are asked for besides: without a group only root and the daemon's
- * own user may.
+ * Who may is decided by the credentials that the kernel has of the peer: root and the daemon's own
+ * user everything, members of `group` as well, members of `read_group` what changes nothing. The
+ * socket's mode keeps others out: 0600, 0660 of the one group, and 0666 only when there are two.
  *
  * Thread: mgmt; control_fd() becomes readable when control_step() has something to do. */
 #ifndef MGMT_CONTROL_H
@@ -26,11 +26,13 @@ enum { CONTROL_ERROR_SIZE = 512, CONTROL_REQUEST_MAX = 512 << 10 };
 struct control_peer {
     uid_t uid;
     pid_t pid;
+    bool may_write; /* else it may only look */
 };
 
 struct control_config {
     const char *path;
-    const char *group; /* "": none */
+    const char *group;      /* whose members may do everything; "": none */
+    const char *read_group; /* whose members may look; "": none */
     unsigned clients_max;
     /* -> the reply, which is freed by the caller. */
     struct doc *(*handle)(void *context, const struct doc *request,

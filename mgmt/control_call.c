@@ -29,7 +29,7 @@ int control_call(const char *path, const struct doc *request, struct doc **ret_r
     if (fd < 0)
         return fd;
     err = send_line(fd, request);
-    if (!err)
+    if (!err || err == -EPIPE) /* who is turned away is told why, and not listened to */
         err = receive_line(fd, &text, &size);
     close(fd);
     if (err) {

@@ -350,6 +350,7 @@ static int open_control(struct daemon *daemon, char *reterr_text)
     struct control_config config = {
         .path = daemon->conf->control_socket,
         .group = daemon->conf->control_group,
+        .read_group = daemon->conf->control_read_group,
         .clients_max = (unsigned)daemon->conf->limit_clients,
         .handle = request_handle,
         .context = daemon,

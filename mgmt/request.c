@@ -11,16 +11,19 @@
 enum { FAILED = 1, USAGE = 2 }; /* codes: the exit status of the command */
 enum { NAMES_ROWS_MAX = 100000 };
 
-#define VERB(id, name, help) \
+#define VERB(id, name, access, help) \
     static struct doc *verb_##id(struct daemon *daemon, const struct doc *request);
 #include "verbs.def"
 #undef VERB
 
+enum access { READ, WRITE };
+
 static const struct {
     const char *name;
     struct doc *(*run)(struct daemon *daemon, const struct doc *request);
+    enum access access;
 } verbs[] = {
-#define VERB(id, name, help) {name, verb_##id},
+#define VERB(id, name, access, help) {name, verb_##id, access},
 #include "verbs.def"
 #undef VERB
 };
@@ -40,9 +43,16 @@ struct doc *request_handle(void *context, const struct doc *request,
     struct daemon *daemon = context;
     const char *verb = doc_text(request, "verb", "");
 
-    for (unsigned i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
-        if (!strcmp(verbs[i].name, verb))
-            return verbs[i].run(daemon, request);
+    for (unsigned i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+        if (strcmp(verbs[i].name, verb) != 0)
+            continue;
+        if (verbs[i].access == WRITE && !peer->may_write)
+            return control_refuse(FAILED,
+                                  "%s: you may look, but not change anything: that is for root and "
+                                  "the group of control.group",
+                                  verb);
+        return verbs[i].run(daemon, request);
+    }
     return control_refuse(
         USAGE, "verb '%.80s' is not known to this tapedeckd (" TAPEDECK_VERSION ")", verb);
 }

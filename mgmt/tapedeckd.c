@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,12 +15,13 @@
 #include "names.h"
 #include "units.h"
 
-enum { EXIT_OK = 0, EXIT_FAIL = 1, EXIT_BAD = 2 };
+enum { EXIT_OK = 0, EXIT_FAIL = 1, EXIT_BAD = 2, FILES_MAX = 65536 };
 
 static int check(const char *path);
 static int run(const char *path, int ready);
 static int go_to_background(void);
 static void block_signals(void);
+static void allow_many_files(void);
 
 int main(int argc, char **argv)
 {
@@ -47,6 +49,7 @@ int main(int argc, char **argv)
     setvbuf(stderr, NULL, _IOLBF, 0);
     umask(0027);
     block_signals();
+    allow_many_files();
     if (daemon_options.check)
         return check(daemon_options.conf);
     if (!daemon_options.foreground && !getenv("NOTIFY_SOCKET")) {
@@ -167,6 +170,17 @@ static int go_to_background(void)
     }
     close(ends[1]);
     _exit(read(ends[0], &byte, 1) == 1 ? EXIT_OK : EXIT_FAIL);
+}
+
+/* A thousand clients, and what is recorded: the usual 1024 would be too few. */
+static void allow_many_files(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return;
+    limit.rlim_cur = limit.rlim_max < FILES_MAX ? limit.rlim_max : FILES_MAX;
+    setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* Before any thread: signals come through a descriptor. */

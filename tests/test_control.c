@@ -78,6 +78,7 @@ static void begin(struct server *server)
 {
     struct control_config config = {.path = path(),
                                     .group = "",
+                                    .read_group = "",
                                     .clients_max = CLIENTS_MAX,
                                     .handle = handle,
                                     .context = server};
@@ -310,7 +311,7 @@ static void more_clients_than_places(void)
 static void a_second_daemon_is_refused_and_a_dead_one_is_not_in_the_way(void)
 {
     struct control_config config = {
-        .path = path(), .group = "", .clients_max = 2, .handle = handle};
+        .path = path(), .group = "", .read_group = "", .clients_max = 2, .handle = handle};
     char error[CONTROL_ERROR_SIZE] = "";
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct server server;
