@@ -122,10 +122,10 @@ void classifier_finish(struct classifier *classifier, uint64_t now_ns)
 {
     struct recorder *recorder = classifier->config.recorder;
 
+    past_finish_all(&classifier->past, now_ns);
     take_plan(classifier, now_ns);
     if (now_ns > classifier->now_ns)
         classifier->now_ns = now_ns;
-    past_finish_all(&classifier->past, now_ns);
     stream_table_finish(classifier->streams);
     recorder->ops->flush(recorder, now_ns, true);
 }
@@ -200,7 +200,9 @@ static int create_parts(struct classifier *classifier)
     return err;
 }
 
-/* Moves to the plan that was published last. Streams follow at their next packet. */
+/* Moves to the plan that was published last. Streams follow at their next packet. Pasts that are on
+ * the move go where the old plan sent them: they are moved in pieces first, so that no step takes
+ * longer than others, and a piece is more than a burst can add: it comes to an end. */
 static void take_plan(struct classifier *classifier, uint64_t now_ns)
 {
     const struct plan_publication *next =
@@ -210,7 +212,10 @@ static void take_plan(struct classifier *classifier, uint64_t now_ns)
 
     if (next == classifier->plan || !next)
         return;
-    past_finish_all(&classifier->past, now_ns);
+    if (classifier->past.n_moves)
+        past_step(&classifier->past, now_ns);
+    if (classifier->past.n_moves)
+        return;
     released = classifier->jobs & ~kfl_plan_jobs(next->plan);
     for (unsigned slot = 0; slot < KFL_SLOT_MAX; slot++)
         if (classifier->plan && next->slot_epoch[slot] > classifier->plan->epoch)

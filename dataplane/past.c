@@ -3,8 +3,9 @@
 #include "../kfl-jit/ensure.h"
 #include "pcapng_block.h"
 
-/* Records a move handles at once: on the match, and in each step. */
-enum { PIECE_AT_ONCE = 64, PIECE_OF_STEP = 256 };
+/* Records handled at once: of a move on the match, of a move in a step, of all moves in a step.
+ * The last is well below a millisecond, and far more than a step's burst can add. */
+enum { PIECE_AT_ONCE = 64, PIECE_OF_STEP = 256, PIECES_OF_STEP = 1024 };
 
 static bool move_piece(struct past *past, struct past_move *move, unsigned budget, uint64_t now_ns,
                        unsigned *n_done);
@@ -92,9 +93,11 @@ unsigned past_step(struct past *past, uint64_t now_ns)
 {
     unsigned n_done = 0;
 
-    for (unsigned i = 0; i < past->n_moves;) {
-        if (!move_piece(past, &past->move[i], PIECE_OF_STEP, now_ns, &n_done))
-            i++; /* else another one has taken its place */
+    for (unsigned left = past->n_moves; left && n_done < PIECES_OF_STEP; left--) {
+        if (past->next_move >= past->n_moves)
+            past->next_move = 0;
+        if (!move_piece(past, &past->move[past->next_move], PIECE_OF_STEP, now_ns, &n_done))
+            past->next_move++; /* else another one has taken its place */
     }
     return n_done;
 }

@@ -43,7 +43,7 @@ struct past {
     struct recorder *recorder;
     struct counters *counters;
     _Atomic uint64_t held; /* packets, of all streams; any thread reads */
-    unsigned n_moves;
+    unsigned n_moves, next_move; /* whose turn it is */
     struct past_move move[PAST_MOVES_MAX];
 };
 
@@ -62,7 +62,7 @@ void past_match(struct past *past, struct stream *stream, uint64_t slots, uint32
                 uint64_t now_ns);
 /* No job wants what the stream held. Not while it is on the move. */
 void past_discard(struct past *past, struct stream *stream);
-/* A piece of each move. -> records handled. */
+/* A piece of each move in turn, bounded for all together. -> records handled. */
 unsigned past_step(struct past *past, uint64_t now_ns);
 /* Moves all that the stream holds, now. */
 void past_finish(struct past *past, struct stream *stream, uint64_t now_ns);

@@ -111,6 +111,8 @@ static inline void wire_request(struct wire *wire, struct wire_connection *c, co
 struct wire_recorder {
     struct recorder base;
     const struct wire *wire; /* what is recorded is compared with it */
+    unsigned only;           /* 1 + the slot whose packets are remembered; 0: all */
+    unsigned n_commits;
     unsigned refuse;         /* every n-th reserve() fails */
     unsigned n_reserved, n_released, n_ended, n_entries[KFL_SLOT_MAX];
     uint32_t missing[KFL_SLOT_MAX];
@@ -151,6 +153,9 @@ static inline void wire_commit(struct recorder *base, unsigned slot, const struc
     CU_ASSERT_EQUAL(word[5], packet->caplen);
     CU_ASSERT_EQUAL(word[6], packet->origlen);
     CU_ASSERT(!memcmp(r->block + PCAPNG_PACKET_HEADER, packet->data, packet->caplen));
+    r->n_commits++;
+    if (r->only && r->only != slot + 1)
+        return;
     r->log[r->n_log].packet = i;
     r->log[r->n_log].slot = (uint8_t)slot;
     r->log[r->n_log++].stream = stream->number;
