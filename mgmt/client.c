@@ -40,6 +40,23 @@ struct doc *client_request(const char *verb, const char *name)
     return request;
 }
 
+int client_list(const struct cli *cli, const char *verb, const char *search, struct doc **ret_reply,
+                const struct doc **ret_rows)
+{
+    struct doc *request = client_request(verb, NULL);
+    int status;
+
+    if (search)
+        doc_set_text(request, "search", search);
+    status = client_ask(cli, request, ret_reply);
+    if (status)
+        return status;
+    *ret_rows = cli->json ? NULL : client_rows(*ret_reply);
+    if (cli->json)
+        client_print_json(client_rows(*ret_reply));
+    return CLI_DONE;
+}
+
 const struct doc *client_rows(const struct doc *reply)
 {
     return doc_get(reply, "rows");

@@ -12,6 +12,10 @@
 int client_ask(const struct cli *cli, struct doc *request, struct doc **ret_reply);
 /* {"verb": verb}, with "name" when it is not null. */
 struct doc *client_request(const char *verb, const char *name);
+/* Asks a list verb for its rows, those with `search` in them (null: all). With --json they are
+ * printed already, and *ret_rows is null. -> enum cli_exit; the reply is freed by the caller. */
+int client_list(const struct cli *cli, const char *verb, const char *search, struct doc **ret_reply,
+                const struct doc **ret_rows);
 const struct doc *client_rows(const struct doc *reply);
 const struct doc *client_row(const struct doc *reply); /* the first; null: none */
 

@@ -14,13 +14,11 @@ int cmd_config_show(const struct cli *cli)
     struct table *table;
     const struct doc *rows;
     struct doc *reply;
-    int status = client_ask(cli, client_request("config.show", NULL), &reply);
+    int status = client_list(cli, "config.show", NULL, &reply, &rows);
 
     if (status)
         return status;
-    rows = client_rows(reply);
-    if (cli->json) {
-        client_print_json(rows);
+    if (!rows) {
         doc_free(reply);
         return CLI_DONE;
     }

@@ -109,20 +109,14 @@ int cmd_job_list(const struct cli *cli)
         {"RUNS", true, false}, {"STREAMS", true, false}, {"PACKETS", true, false},
         {"SIZE", true, false}, {"LOST", true, false},    {"STATEMENT", false, true},
     };
-    struct doc *request = client_request("job.list", NULL);
     struct table *table;
     const struct doc *rows;
     struct doc *reply;
-    int status;
+    int status = client_list(cli, "job.list", list.search, &reply, &rows);
 
-    if (list.search)
-        doc_set_text(request, "search", list.search);
-    status = client_ask(cli, request, &reply);
     if (status)
         return status;
-    rows = client_rows(reply);
-    if (cli->json) {
-        client_print_json(rows);
+    if (!rows) {
         doc_free(reply);
         return CLI_DONE;
     }

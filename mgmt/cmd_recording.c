@@ -33,20 +33,14 @@ int cmd_recording_list(const struct cli *cli)
         {"EXPIRES", false, false},
         {"STATEMENT", false, true},
     };
-    struct doc *request = client_request("recording.list", NULL);
     struct table *table;
     const struct doc *rows;
     struct doc *reply;
-    int status;
+    int status = client_list(cli, "recording.list", list.search, &reply, &rows);
 
-    if (list.search)
-        doc_set_text(request, "search", list.search);
-    status = client_ask(cli, request, &reply);
     if (status)
         return status;
-    rows = client_rows(reply);
-    if (cli->json) {
-        client_print_json(rows);
+    if (!rows) {
         doc_free(reply);
         return CLI_DONE;
     }

@@ -5,11 +5,12 @@
 
 #include "daemon.h"
 #include "log.h"
+#include "options.h"
 #include "recording.h"
 #include "units.h"
 
 enum { FAILED = 1, USAGE = 2 }; /* codes: the exit status of the command */
-enum { NAMES_ROWS_MAX = 100000 };
+enum { NAMES_ROWS_MAX = 100000, NAMES_ASKED_MAX = 1024 };
 
 #define VERB(id, name, access, help) \
     static struct doc *verb_##id(struct daemon *daemon, const struct doc *request);
@@ -32,6 +33,8 @@ static struct doc *reply_rows(struct doc *rows);
 static struct doc *reply_row(struct doc *row);
 static struct job *find_job(struct daemon *daemon, const struct doc *request,
                             struct doc **ret_refusal);
+static struct doc *refuse_job(struct daemon *daemon, const char *name);
+static struct doc *refuse_recording(struct daemon *daemon, const char *name);
 static bool is_found(const struct job *job, const char *search);
 static struct doc *names_row_doc(const struct names_row *row);
 static void add_spell(void *context, const struct names_spell_info *info);
@@ -160,8 +163,7 @@ static struct doc *verb_recording_show(struct daemon *daemon, const struct doc *
     }
     row = recording_doc(jobs_store(daemon->jobs), name);
     if (!row)
-        return control_refuse(FAILED, "there is no recording '%s': see tapedeck recording list",
-                              name);
+        return refuse_recording(daemon, name);
     doc_set_bool(row, "under_way", job && job->slot >= 0);
     return reply_row(row);
 }
@@ -178,8 +180,7 @@ static struct doc *verb_recording_delete(struct daemon *daemon, const struct doc
     if (job && job->slot >= 0)
         return control_refuse(FAILED, "'%s' is being recorded: stop the job first", name);
     if (!recording_exists(jobs_store(daemon->jobs), name))
-        return control_refuse(FAILED, "there is no recording '%s': see tapedeck recording list",
-                              name);
+        return refuse_recording(daemon, name);
     err = recording_delete(jobs_store(daemon->jobs), name);
     if (err)
         return control_refuse(FAILED, "recording '%s' cannot be deleted: %s", name, strerror(-err));
@@ -282,9 +283,43 @@ static struct job *find_job(struct daemon *daemon, const struct doc *request,
     struct job *job = job_find(daemon->jobs, name);
 
     if (!job)
-        *ret_refusal =
-            control_refuse(FAILED, "there is no job '%.80s': see tapedeck job list", name);
+        *ret_refusal = refuse_job(daemon, name);
     return job;
+}
+
+static struct doc *refuse_job(struct daemon *daemon, const char *name)
+{
+    const char *names[NAMES_ASKED_MAX];
+    const char *nearest;
+    unsigned n = jobs_n(daemon->jobs);
+
+    n = n < NAMES_ASKED_MAX ? n : NAMES_ASKED_MAX;
+    for (unsigned i = 0; i < n; i++)
+        names[i] = jobs_at(daemon->jobs, i)->spec.name;
+    nearest = options_nearest(name, names, n);
+    if (nearest)
+        return control_refuse(FAILED, "there is no job '%.80s': did you mean '%s'?", name, nearest);
+    return control_refuse(FAILED, "there is no job '%.80s': see tapedeck job list", name);
+}
+
+static struct doc *refuse_recording(struct daemon *daemon, const char *name)
+{
+    struct doc *rows = recordings_doc(jobs_store(daemon->jobs), NULL), *refusal;
+    const char *names[NAMES_ASKED_MAX];
+    const char *nearest;
+    unsigned n = 0;
+
+    for (size_t i = 0; i < doc_size(rows) && n < NAMES_ASKED_MAX; i++)
+        names[n++] = doc_text(doc_at(rows, i), "name", "");
+    nearest = options_nearest(name, names, n);
+    if (nearest)
+        refusal =
+            control_refuse(FAILED, "there is no recording '%s': did you mean '%s'?", name, nearest);
+    else
+        refusal =
+            control_refuse(FAILED, "there is no recording '%s': see tapedeck recording list", name);
+    doc_free(rows);
+    return refusal;
 }
 
 static bool is_found(const struct job *job, const char *search)

@@ -101,6 +101,15 @@ def restarts(tap, lab, conf, daemon):
     done = subprocess.run(lab.inside("tap", TAPEDECKD, "-c", conf, "--foreground"), stderr=subprocess.PIPE)
     tap.ok(done.returncode == 1 and b"in use by another tapedeckd" in done.stderr, "a second daemon on the store is refused",
            done.stderr.decode())
+    other = lab.write("other.conf", f"""sources = ( {{ type = "af_xdp"; interface = "t1"; }} );
+storage: {{ path = "{lab.path('other')}"; }}; control: {{ socket = "{lab.path('other.sock')}"; }};""")
+    done = subprocess.run(lab.inside("tap", TAPEDECKD, "-c", other, "--foreground"), stderr=subprocess.PIPE)
+    tap.ok(done.returncode == 1 and b"in use by another program" in done.stderr and b't1"' in done.stderr,
+           "a second daemon on the interface is refused", done.stderr.decode())
+    status, _, err = ask(lab, "job", "show", "everythin")
+    tap.ok(status == 1 and "did you mean 'everything'" in err, "a mistyped job: did you mean", err)
+    status, _, err = ask(lab, "recording", "show", "everythign")
+    tap.ok(status == 1 and "did you mean 'everything'" in err, "a mistyped recording: did you mean", err)
     before = job(lab, "everything")
     status = lab.stop(daemon)
     tap.ok(status == 0, "SIGTERM ends with status 0", lab.log_of(daemon)[-500:])
