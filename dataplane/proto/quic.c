@@ -94,8 +94,8 @@ static bool read_packet(const uint8_t *data, size_t size, struct packet_head *re
     uint64_t length;
 
     ret->version = cursor_u32(&c);
-    if (c.short_ || (first & 0xc0) != 0xc0 || !is_known(ret->version) ||
-        !read_cid(&c, &ret->dcid) || !read_cid(&c, &ret->scid))
+    if (c.short_ || !(first & 0x80) || !is_known(ret->version) || !read_cid(&c, &ret->dcid) ||
+        !read_cid(&c, &ret->scid))
         return false;
     ret->initial = ret->version == VERSION_2 ? type == 1 : type == 0;
     ret->size = size;
@@ -119,8 +119,9 @@ static enum l7_probe probe(const struct l7_probe_input *in, bool *ret_swap)
 
         if (!in->size[side])
             continue;
-        if (in->size[side] < 64 || !read_packet(in->data[side], in->size[side], &head) ||
-            !head.initial)
+        /* The fixed bit: once a peer allows it, it may be cleared (RFC 9287). */
+        if (in->size[side] < 64 || !(in->data[side][0] & 0x40) ||
+            !read_packet(in->data[side], in->size[side], &head) || !head.initial)
             return L7_PROBE_NO;
         /* Only clients choose a destination id of 8 bytes and more and have none of their own, but
          * either may be; a token or a full datagram is what clients send. */

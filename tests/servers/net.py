@@ -9,7 +9,8 @@ from live import SERVER
 from operations import Has, Matches, More
 from servers.group import Group, connect, find_program, port_of
 
-DNS, MDNS, LLMNR, TLS, TLS_13, QUIC = 53, 5353, 5355, 4433, 4434, 4435
+DNS, MDNS, LLMNR, TLS, TLS_13 = 53, 5353, 5355, 4433, 4434
+QUIC = range(4440, 4446)
 CLOSED = range(20000, 20030)
 ECHO_IDS = (4242, 4243)
 
@@ -158,10 +159,10 @@ def start_tls(lab):
 # ---- QUIC ----
 def quic_clients(server, folder):
     said = []
-    for _ in range(5):
-        subprocess.run(["gtlsclient", "-q", "--exit-on-all-streams-close", "--timeout=10s", server, str(QUIC), "https://localhost/index.html"],
+    for port in QUIC:
+        subprocess.run(["gtlsclient", "-q", "--exit-on-all-streams-close", "--timeout=10s", server, str(port), "https://localhost/index.html"],
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=30)
-        said.append({"protocol.abbr": "QUIC", "protocol.layer4": "udp", "protocol.version": "1", "tls": False, "request.sni": "localhost",
+        said.append({"protocol.abbr": "QUIC", "dst.port": str(port), "protocol.layer4": "udp", "protocol.version": "1", "tls": False, "request.sni": "localhost",
                      "request.alpn": Has("h3"), "request.version": "1", "request.dcid": Matches("[0-9a-f]{16,}"), "response.scid": Matches("[0-9a-f]{2,}")})
     return said
 
@@ -170,10 +171,11 @@ def start_quic(lab):
     lab.certificate()
     os.makedirs(lab.path("quic"), exist_ok=True)
     lab.write("quic/index.html", "hello over QUIC\n")
-    lab.start("server", find_program("gtlsserver"), "-q", "-d", lab.path("quic"), SERVER, str(QUIC), lab.path("key.pem"), lab.path("cert.pem"))
+    for port in QUIC:
+        lab.start("server", find_program("gtlsserver"), "-q", "-d", lab.path("quic"), SERVER, str(port), lab.path("key.pem"), lab.path("cert.pem"))
 
 
 GROUPS = [Group("dns", [DNS, MDNS, LLMNR], start_dns, dns_clients, ["dnsmasq", "dig"], proto="udp"),
           Group("icmp", [], start_icmp, icmp_clients, ["ping"], owns=owns_icmp),
           Group("tls", [TLS, TLS_13], start_tls, tls_clients, ["openssl"]),
-          Group("quic", [QUIC], start_quic, quic_clients, ["gtlsserver", "gtlsclient"], proto="udp")]
+          Group("quic", QUIC, start_quic, quic_clients, ["gtlsserver", "gtlsclient"], proto="udp")]
