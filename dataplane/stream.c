@@ -121,6 +121,10 @@ struct stream *stream_find_or_add(struct stream_table *table, struct packet *pac
     struct stream *stream = find(table, &packet->key, hash);
 
     *ret_new = false;
+    if (__builtin_expect(table->config.recorded, 0) && stream && stream->number != packet->cookie) {
+        end(table, stream, stream_end_of(stream));
+        stream = NULL;
+    }
     if (__builtin_expect(!stream || !stream_quiet(stream, packet), 0))
         return begin(table, stream, packet, hash, ret_new);
     stream_count(stream, packet);
@@ -222,6 +226,8 @@ void stream_view(const struct stream_table *table, const struct stream *stream, 
                  struct kfl_stream *ret_view)
 {
     stream_fill_view(stream, &table->facts.facts[stream->facts], ended, ret_view);
+    if (table->config.record)
+        ret_view->record = table->config.record;
 }
 
 void stream_init(struct stream *stream, const struct packet *packet, uint32_t hash)
@@ -415,7 +421,7 @@ static struct stream *add(struct stream_table *table, const struct packet *packe
     stream = &table->streams[number];
     stream_init(stream, packet, hash);
     stream->flags = STREAM_USED;
-    stream->number = table->next_number;
+    stream->number = table->config.recorded ? packet->cookie : table->next_number;
     table->next_number += table->config.number_step;
     stream_facts_of(packet, &table->config.names, &facts);
     stream->facts = stream_facts_share(&table->facts, &facts);

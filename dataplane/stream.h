@@ -138,6 +138,9 @@ struct stream_config {
     uint64_t timeout_ns_other; /* SCTP and the rest */
     bool distinguish_vlan, distinguish_tunnel;
     uint64_t number_first, number_step; /* several classifiers number without meeting; step 0: 1 */
+    bool recorded;      /* packets say in `cookie` which stream they were recorded in: that is its
+                           number, and where the next one begins */
+    const char *record; /* the recording's name, for statements; null: live */
     struct stream_name_source names;
     struct stream_sink sink;
     struct counters *counters; /* streams, streams_ended, streams_full; may be null */

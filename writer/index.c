@@ -11,45 +11,66 @@
 #include "io.h"
 #include "pcapng_read.h"
 
-typedef int (*visit_function)(void *context, const struct index_chunk *chunk);
-
-struct walk {
-    struct pcapng_reader segment, index;
-    uint8_t *rows;
-    visit_function visit;
-    void *context;
-    uint64_t size; /* of the segment */
-};
-
-static int walk_index(struct walk *walk, struct index_walk *done);
-static int walk_blocks(struct walk *walk, struct index_walk *done);
+static int next_of_index(struct index_cursor *cursor, struct index_chunk *ret_chunk);
+static int next_of_blocks(struct index_cursor *cursor, struct index_chunk *ret_chunk);
 static int write_directory(void *context, const struct index_chunk *chunk);
 
-int index_walk(const char *segment_path, bool use_index, visit_function visit, void *context,
+int index_walk(const char *segment_path, bool use_index,
+               int (*visit)(void *context, const struct index_chunk *chunk), void *context,
                struct index_walk *ret_walk)
 {
-    struct walk walk = {.visit = visit, .context = context, .index.file = -1};
-    struct index_walk done = {0};
+    struct index_cursor cursor;
+    struct index_chunk chunk;
+    int result = index_cursor_open(&cursor, segment_path, use_index), got = 0;
+
+    if (result)
+        return result;
+    while (!result && (got = index_cursor_next(&cursor, &chunk)) > 0)
+        result = visit(context, &chunk);
+    if (ret_walk)
+        *ret_walk = cursor.walk;
+    index_cursor_close(&cursor);
+    return result ? result : got;
+}
+
+int index_cursor_open(struct index_cursor *ret_cursor, const char *segment_path, bool use_index)
+{
+    struct index_cursor cursor = {.index.file = -1};
     char path[4096];
-    int error = pcapng_read_open(&walk.segment, segment_path);
+    int error = pcapng_read_open(&cursor.segment, segment_path);
 
     if (error)
         return error;
-    walk.size = (uint64_t)lseek(walk.segment.file, 0, SEEK_END);
-    walk.rows = aligned_alloc(64, INDEX_DIRECTORY_MAX);
-    if (!walk.rows)
-        error = -ENOMEM;
-    if (!error && use_index && !index_path(segment_path, path, sizeof(path)) &&
-        !pcapng_read_open(&walk.index, path))
-        error = walk_index(&walk, &done);
-    if (!error)
-        error = walk_blocks(&walk, &done);
-    free(walk.rows);
-    pcapng_read_close(&walk.index);
-    pcapng_read_close(&walk.segment);
-    if (ret_walk)
-        *ret_walk = done;
-    return error;
+    if (use_index && !index_path(segment_path, path, sizeof(path)))
+        pcapng_read_open(&cursor.index, path); /* else the segment itself says it */
+    cursor.rows = aligned_alloc(64, INDEX_DIRECTORY_MAX);
+    if (!cursor.rows) {
+        index_cursor_close(&cursor);
+        return -ENOMEM;
+    }
+    *ret_cursor = cursor;
+    return 0;
+}
+
+void index_cursor_close(struct index_cursor *cursor)
+{
+    free(cursor->rows);
+    cursor->rows = NULL;
+    pcapng_read_close(&cursor->index);
+    pcapng_read_close(&cursor->segment);
+}
+
+int index_cursor_next(struct index_cursor *cursor, struct index_chunk *ret_chunk)
+{
+    int got = cursor->index.file >= 0 ? next_of_index(cursor, ret_chunk) : 0;
+
+    if (!got)
+        got = next_of_blocks(cursor, ret_chunk);
+    if (got > 0) {
+        cursor->walk.end += ret_chunk->size;
+        cursor->walk.n_chunks++;
+    }
+    return got;
 }
 
 int index_rebuild(const char *segment_path)
@@ -139,68 +160,65 @@ uint32_t index_parse(const uint8_t *body, uint64_t size, uint8_t *rows,
     return (uint32_t)total;
 }
 
-/* As long as the index's records follow one another, and are about what is there. */
-static int walk_index(struct walk *walk, struct index_walk *done)
+/* As long as the index's records follow one another, and are about what is there. Those of chunks
+ * that were taken from the segment, because they came later to the index, are passed over. */
+static int next_of_index(struct index_cursor *cursor, struct index_chunk *ret_chunk)
 {
-    uint64_t at = 0;
-    int result = 0;
-
-    while (!result) {
-        const struct chunk_directory *head;
-        struct index_chunk chunk;
-        const uint8_t *body = pcapng_read_bytes(&walk->index, at, sizeof(*head));
+    for (;;) {
         struct chunk_directory d;
+        const uint8_t *body = pcapng_read_bytes(&cursor->index, cursor->index_at, sizeof(d));
         uint64_t size;
         uint32_t parsed;
 
         if (!body)
-            break;
+            return 0;
         memcpy(&d, body, sizeof(d));
         size = sizeof(d) + (uint64_t)d.n_streams * sizeof(struct chunk_stream) +
                (uint64_t)d.n_runs * sizeof(struct chunk_run) +
                (((uint64_t)d.text_size + 7) & ~7ULL);
         if (d.magic != CHUNK_DIRECTORY_MAGIC || size > INDEX_DIRECTORY_MAX)
-            break;
-        body = pcapng_read_bytes(&walk->index, at, (uint32_t)size);
-        parsed = body ? index_parse(body, size, walk->rows, &chunk) : 0;
-        if (!parsed || chunk.offset != done->end)
-            break;
-        if (chunk.offset + chunk.size > walk->size) {
-            done->missing = true;
-            break;
-        }
-        done->end += chunk.size;
-        done->n_chunks++;
-        at += parsed;
-        result = walk->visit(walk->context, &chunk);
-    }
-    return result;
-}
-
-/* What the index does not have: blocks up to each padding block with a directory. */
-static int walk_blocks(struct walk *walk, struct index_walk *done)
-{
-    struct pcapng_block block;
-    struct index_chunk chunk;
-    int result = 0, got;
-
-    pcapng_read_seek(&walk->segment, done->end);
-    while (!result && (got = pcapng_read_next(&walk->segment, &block)) > 0) {
-        if (block.type != PCAPNG_PADDING)
+            return 0;
+        body = pcapng_read_bytes(&cursor->index, cursor->index_at, (uint32_t)size);
+        parsed = body ? index_parse(body, size, cursor->rows, ret_chunk) : 0;
+        if (!parsed || ret_chunk->offset > cursor->walk.end)
+            return 0;
+        if (ret_chunk->offset < cursor->walk.end) {
+            cursor->index_at += parsed;
             continue;
-        if (!index_parse(block.at + 8, block.size - PCAPNG_PADDING_MIN, walk->rows, &chunk) ||
-            chunk.offset != done->end || chunk.offset + chunk.size != block.offset + block.size) {
-            done->damaged = true;
+        }
+        if (ret_chunk->offset + ret_chunk->size >
+            (uint64_t)lseek(cursor->segment.file, 0, SEEK_END)) {
+            cursor->walk.missing = true;
             return 0;
         }
-        done->from_blocks += chunk.size;
-        done->end += chunk.size;
-        done->n_chunks++;
-        result = walk->visit(walk->context, &chunk);
+        cursor->index_at += parsed;
+        return 1;
     }
-    if (!result && (got < 0 || walk->segment.offset != done->end))
-        done->damaged = true;
-    return result ? result : got < 0 && got != -EBADMSG ? got : 0;
+}
+
+/* What the index does not have: blocks up to the padding block with a directory. */
+static int next_of_blocks(struct index_cursor *cursor, struct index_chunk *ret_chunk)
+{
+    uint64_t end = cursor->walk.end;
+    struct pcapng_block block;
+    int got;
+
+    cursor->walk.damaged = false;
+    pcapng_read_seek(&cursor->segment, end);
+    while ((got = pcapng_read_next(&cursor->segment, &block)) > 0) {
+        if (block.type != PCAPNG_PADDING)
+            continue;
+        if (!index_parse(block.at + 8, block.size - PCAPNG_PADDING_MIN, cursor->rows, ret_chunk) ||
+            ret_chunk->offset != end ||
+            ret_chunk->offset + ret_chunk->size != block.offset + block.size) {
+            cursor->walk.damaged = true;
+            return 0;
+        }
+        cursor->walk.from_blocks += ret_chunk->size;
+        return 1;
+    }
+    cursor->walk.damaged = got < 0 || cursor->segment.offset != end;
+    return got < 0 && got != -EBADMSG ? got : 0;
 }
 
 static int write_directory(void *context, const struct index_chunk *chunk)

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "chunk.h"
+#include "pcapng_read.h"
 
 /* One chunk. All in order and inside: streams and runs name only what is there, texts end. Valid
  * during the visit. */
@@ -38,6 +39,18 @@ struct index_walk {
 int index_walk(const char *segment_path, bool use_index,
                int (*visit)(void *context, const struct index_chunk *chunk), void *context,
                struct index_walk *ret_walk);
+/* The same, a chunk at a time. -> 1 a chunk, valid until the next call; 0: no more now (ask again
+ * of a segment that grows; walk.damaged may then be a chunk that is being written); -errno. */
+struct index_cursor {
+    struct pcapng_reader segment, index;
+    uint64_t index_at; /* the next record of the index */
+    uint8_t *rows;
+    struct index_walk walk; /* so far */
+};
+int index_cursor_open(struct index_cursor *ret_cursor, const char *segment_path, bool use_index);
+int index_cursor_next(struct index_cursor *cursor, struct index_chunk *ret_chunk);
+void index_cursor_close(struct index_cursor *cursor);
+
 /* Makes the index file anew from the segment. -> 0 or -errno. */
 int index_rebuild(const char *segment_path);
 /* The name of the index beside a segment. -> 0, -ENAMETOOLONG, -EINVAL: no segment's name. */
