@@ -78,6 +78,11 @@ uint32_t classifier_epoch(const struct classifier *classifier)
     return atomic_load_explicit(&classifier->epoch, memory_order_acquire);
 }
 
+uint64_t classifier_slot_first(const struct classifier *classifier, unsigned slot)
+{
+    return atomic_load_explicit(&classifier->slot_first[slot], memory_order_relaxed);
+}
+
 void classifier_burst(struct classifier *classifier, struct packet *burst, unsigned n)
 {
     struct counters *counters = &classifier->counters;
@@ -217,9 +222,14 @@ static void take_plan(struct classifier *classifier, uint64_t now_ns)
     if (classifier->past.n_moves)
         return;
     released = classifier->jobs & ~kfl_plan_jobs(next->plan);
-    for (unsigned slot = 0; slot < KFL_SLOT_MAX; slot++)
-        if (classifier->plan && next->slot_epoch[slot] > classifier->plan->epoch)
-            released |= UINT64_C(1) << slot;
+    for (unsigned slot = 0; slot < KFL_SLOT_MAX; slot++) {
+        if (!classifier->plan || next->slot_epoch[slot] > classifier->plan->epoch) {
+            released |= classifier->plan ? UINT64_C(1) << slot : 0;
+            atomic_store_explicit(&classifier->slot_first[slot],
+                                  stream_table_next_number(classifier->streams),
+                                  memory_order_relaxed);
+        }
+    }
     l7_context_plan(classifier->l7, next->plan);
     classifier->plan = next;
     recorder->plan = next->plan;

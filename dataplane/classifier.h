@@ -26,6 +26,7 @@ struct plan_publication {
     const struct kfl_plan *plan;
     uint32_t epoch;
     uint32_t slot_epoch[KFL_SLOT_MAX]; /* when this slot got its present job */
+    uint64_t fresh; /* slots whose jobs are not asked about streams that began before */
 };
 
 struct classifier_config {
@@ -52,6 +53,9 @@ void classifier_free(struct classifier *classifier);
  * classifier_epoch() says when it has: then the one before may be freed. */
 void classifier_publish(struct classifier *classifier, const struct plan_publication *publication);
 uint32_t classifier_epoch(const struct classifier *classifier);
+/* Any thread, once it has moved: of the job in this slot are streams with this number and more;
+ * those before had begun already. */
+uint64_t classifier_slot_first(const struct classifier *classifier, unsigned slot);
 
 /* The packets of a burst, decoded, in order of arrival. The bytes are not needed after the call
  * (but by a lookback of references): the caller releases them. */

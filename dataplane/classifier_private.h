@@ -13,14 +13,15 @@ struct classifier {
     struct counters counters;
     struct classifier_config config;
     _Atomic(const struct plan_publication *) published;
-    const struct plan_publication *plan; /* in force here; null before the first */
-    _Atomic uint32_t epoch;              /* of `plan`; tells mgmt */
-    uint64_t jobs;                       /* slots of `plan` */
-    uint64_t now_ns;                     /* newest packet or tick */
-    uint32_t later;                      /* 1 while the packet at hand is counted in its stream
-                                            but not recorded nor appended */
-    uint32_t n_discarded;                /* of the burst */
-    uint32_t sweep;                      /* place in the stream table */
+    const struct plan_publication *plan;       /* in force here; null before the first */
+    _Atomic uint32_t epoch;                    /* of `plan`; tells mgmt */
+    uint64_t jobs;                             /* slots of `plan` */
+    _Atomic uint64_t slot_first[KFL_SLOT_MAX]; /* stream number when the slot got its job */
+    uint64_t now_ns;                           /* newest packet or tick */
+    uint32_t later;       /* 1 while the packet at hand is counted in its stream
+                             but not recorded nor appended */
+    uint32_t n_discarded; /* of the burst */
+    uint32_t sweep;       /* place in the stream table */
     struct stream_table *streams;
     struct tcp_context *tcp;
     struct l7_context *l7;

@@ -84,6 +84,11 @@ void pipeline_free(struct pipeline *pipeline)
     free(pipeline);
 }
 
+void pipeline_set_fresh(struct pipeline *pipeline, uint64_t slots)
+{
+    pipeline->fresh = slots;
+}
+
 int pipeline_publish(struct pipeline *pipeline, struct kfl_plan *plan, uint64_t changed)
 {
     struct publication_node *node = calloc(1, sizeof(*node));
@@ -96,6 +101,7 @@ int pipeline_publish(struct pipeline *pipeline, struct kfl_plan *plan, uint64_t 
         node->publication = node->older->publication;
     node->publication.plan = plan;
     node->publication.epoch++;
+    node->publication.fresh = pipeline->fresh;
     for (unsigned slot = 0; slot < KFL_SLOT_MAX; slot++)
         if (changed >> slot & 1)
             node->publication.slot_epoch[slot] = node->publication.epoch;

@@ -54,6 +54,8 @@ void pipeline_free(struct pipeline *pipeline);
 /* Puts a plan in force; it is the pipeline's from then on. changed: slots that have another job
  * than before (or had none). -> 0 or -ENOMEM. */
 int pipeline_publish(struct pipeline *pipeline, struct kfl_plan *plan, uint64_t changed);
+/* From the next publication on: slots whose jobs take only streams that begin with them. */
+void pipeline_set_fresh(struct pipeline *pipeline, uint64_t slots);
 /* Frees plans that every classifier has left. -> how many older ones are still in use: when 0,
  * their statements may go. */
 unsigned pipeline_reclaim(struct pipeline *pipeline);

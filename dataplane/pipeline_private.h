@@ -80,6 +80,7 @@ struct pipeline {
     struct worker *workers;
     struct publication_node *newest;
     struct pushdown *pushdown; /* null: no source takes it */
+    uint64_t fresh; /* slots, of the next publication */
     unsigned n_threads;
     struct thread *threads;
     _Atomic bool writer_end; /* all workers are done: the writer ends when it is idle */

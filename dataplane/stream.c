@@ -217,6 +217,11 @@ uint32_t stream_table_max(const struct stream_table *table)
     return table->config.max;
 }
 
+uint64_t stream_table_next_number(const struct stream_table *table)
+{
+    return table->next_number;
+}
+
 uint32_t stream_table_n(const struct stream_table *table)
 {
     return atomic_load_explicit(&table->n, memory_order_relaxed);

@@ -177,6 +177,7 @@ uint64_t stream_timeout_ns(const struct stream_table *table, const struct stream
 
 uint32_t stream_table_max(const struct stream_table *table);
 uint32_t stream_table_n(const struct stream_table *table); /* streams now; any thread */
+uint64_t stream_table_next_number(const struct stream_table *table); /* of the one to come */
 
 /* Fills the view that the plan and entries look at; it points into the table and holds for the
  * stream's life. `ended`: the counts are final. */

@@ -40,7 +40,7 @@ void verdict_refresh(struct classifier *classifier, struct stream *stream)
             new |= UINT64_C(1) << slot;
     stream->plan_epoch = plan->epoch;
     stream->matched &= jobs & ~new;
-    stream->open = (stream->open & jobs) | (new &jobs);
+    stream->open = (stream->open & jobs & ~new) | (new & jobs & ~plan->fresh);
     if (stream->open)
         verdict_stream(classifier, stream, false);
     else

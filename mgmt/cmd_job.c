@@ -7,6 +7,8 @@
 #include "table.h"
 #include "units.h"
 
+enum { PAST_TURNS = 20, PAST_WAIT_MS = 100 };
+
 static struct {
     const char *kfl, *start, *on_quota, *on_error;
     int64_t iterations, snaplen;
@@ -21,7 +23,8 @@ static struct {
 
 const struct option_row cmd_job_create_options[] = {
     OPTION_TEXT("kfl", 0, "STMT", create.kfl, "the statement (none: every stream)"),
-    OPTION_TEXT("start", 0, "TIME", create.start, "\"HH:MM UTC\" or RFC 3339 (now)"),
+    OPTION_TEXT("start", 0, "TIME", create.start,
+                "\"HH:MM UTC\", RFC 3339, or so long ago: -10m, out of the ring (now)"),
     OPTION_INT("iterations", 0, "N", create.iterations, 0, 1000000,
                "days on which it runs; 0: every day (1)"),
     OPTION_MINUTES("duration", 0, create.duration, "minutes of a run (60)"),
@@ -63,6 +66,8 @@ enum { POLL_MS = 50, POLLS_MAX = 1200 };
 
 static int ask_until_settled(const struct cli *cli, struct doc **ret_reply);
 
+static void say_past(const struct cli *cli);
+
 int cmd_job_create(const struct cli *cli)
 {
     struct doc *request = client_request("job.create", cli->args[0]);
@@ -93,6 +98,8 @@ int cmd_job_create(const struct cli *cli)
         printf("job %s is scheduled for %s UTC\n", cli->args[0], show_time(row, "next", time));
     } else if (!strcmp(state, "recording")) {
         printf("job %s records\n", cli->args[0]);
+        if (*create.start)
+            say_past(cli);
     }
     if (!strcmp(state, "failed")) {
         cli_error(cli, "job %s has failed: %s", cli->args[0], doc_text(row, "reason", ""));
@@ -100,6 +107,28 @@ int cmd_job_create(const struct cli *cli)
     }
     doc_free(reply);
     return status;
+}
+
+/* How far back the ring reaches is known a moment after the job has begun. */
+static void say_past(const struct cli *cli)
+{
+    for (unsigned turn = 0; turn < PAST_TURNS; turn++) {
+        const struct doc *runs, *past;
+        struct doc *reply;
+        bool known;
+
+        if (client_ask(cli, client_request("job.show", cli->args[0]), &reply))
+            return;
+        runs = doc_get(client_row(reply), "runs");
+        past = doc_size(runs) ? doc_get(doc_at(runs, 0), "past") : NULL;
+        known = !past || doc_time(past, "held_from", 0);
+        if (known || turn == PAST_TURNS - 1)
+            show_past(cli, past);
+        doc_free(reply);
+        if (known)
+            return;
+        client_wait_ms(PAST_WAIT_MS);
+    }
 }
 
 int cmd_job_list(const struct cli *cli)

@@ -155,7 +155,7 @@ void conf_free(struct conf *conf)
 struct conf_job conf_job_initial(void)
 {
     struct conf_job job = {
-        .name = "", .kfl = "", .start = "", .on_quota = "stop", .on_error = "storage"};
+        .name = "", .kfl = "", .start = "", .until = "", .on_quota = "stop", .on_error = "storage"};
 
     job.iterations = 1;
     job.duration = 60 * NS_PER_MIN;

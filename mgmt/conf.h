@@ -38,7 +38,7 @@ struct conf_source {
 
 /* A job as it is written, by a person, in the configuration or in the store. */
 struct conf_job {
-    const char *name, *kfl, *start, *on_quota, *on_error;
+    const char *name, *kfl, *start, *until, *on_quota, *on_error;
     int64_t iterations, snaplen;
     uint64_t duration, expiration; /* ns */
     uint64_t quota, cutoff;        /* bytes */
@@ -58,7 +58,8 @@ struct conf {
     struct conf_texts distinguish;
     uint64_t l7_memory, text_max;
     uint64_t lookback_size, lookback_ttl;
-    const char *storage_path, *sync, *on_error, *entries, *keylog;
+    const char *storage_path, *sync, *on_error, *entries, *keylog, *ring_kfl;
+    uint64_t ring_size, ring_age;
     uint64_t storage_limit, free_min, segment_size, segment_age, flush, chunk_size, chunk_memory;
     struct conf_texts names_files;
     const char *kubernetes, *kubernetes_context;

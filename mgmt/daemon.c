@@ -21,6 +21,7 @@
 #include "files.h"
 #include "log.h"
 #include "recording.h"
+#include "ring_cut.h"
 #include "units.h"
 
 enum { TICK_MS = 50, EVENTS = 8, MEALS = 4 }; /* MEALS: in the time that the watchdog waits */
@@ -46,6 +47,7 @@ static bool same_value(const struct conf_value *value, const struct conf *other)
 static void on_ended(void *context, struct job *job);
 static void on_failed(void *context, struct job *job, const char *reason);
 static void on_quota(void *context, struct job *job);
+static void on_past_taken(void *context, struct job *job);
 
 int daemon_open(const char *conf_path, struct daemon *ret_daemon,
                 char reterr_text[static DAEMON_ERROR_SIZE])
@@ -250,8 +252,11 @@ static int open_kube(struct daemon *daemon, char *reterr_text)
 static int open_deck(struct daemon *daemon, char *reterr_text)
 {
     const struct conf *conf = daemon->conf;
-    const struct deck_events events = {
-        .ended = on_ended, .failed = on_failed, .quota = on_quota, .context = daemon};
+    const struct deck_events events = {.ended = on_ended,
+                                       .failed = on_failed,
+                                       .quota = on_quota,
+                                       .past_taken = on_past_taken,
+                                       .context = daemon};
     char error[DECK_ERROR_SIZE] = "";
     int err;
 
@@ -323,7 +328,12 @@ static int open_jobs(struct daemon *daemon, char *reterr_text)
 static void repair_store(const char *store)
 {
     struct doc *recordings = recordings_doc(store, NULL);
+    char ring[JOB_PATH_SIZE + 16];
+    struct repair of_ring = {0};
 
+    snprintf(ring, sizeof(ring), "%s/" RING_NAME, store);
+    if (!access(ring, F_OK) && repair_folder(ring, RING_NAME, say_repair, NULL, &of_ring))
+        log_error("%s cannot be repaired", ring);
     for (size_t i = 0; i < doc_size(recordings); i++) {
         const char *name = doc_text(doc_at(recordings, i), "name", "");
         char folder[JOB_PATH_SIZE];
@@ -535,4 +545,11 @@ static void on_quota(void *context, struct job *job)
 
     log_warning("job %s has used up its quota", job->spec.name);
     job_quota(daemon->jobs, job, daemon->clock);
+}
+
+static void on_past_taken(void *context, struct job *job)
+{
+    struct daemon *daemon = context;
+
+    job_past_taken(daemon->jobs, job, daemon->clock);
 }

@@ -12,6 +12,8 @@
 #include "../kfl-jit/ensure.h"
 #include "../writer/chunk_recorder.h"
 #include "../writer/writer.h"
+#include "deck_ring.h"
+#include "log.h"
 #include "numbers.h"
 #include "recording.h"
 #include "stats.h"
@@ -23,11 +25,15 @@ enum { STREAMS_MIN = 1024, WAITING_SHARE = 8, CORES_MAX = 2 * CONF_LIST_MAX + 1 
 
 static const uint64_t stop_ns_max = 60 * NS_PER_S; /* a disk that answers no more */
 
+/* What its job takes out of the ring. */
+enum past_state { PAST_NONE, PAST_WANTED, PAST_RUNNING };
+
 struct slot {
     enum slot_state state;
     struct job *job;
     bool saturated;
     bool failed; /* told */
+    enum past_state past;
 };
 
 struct deck {
@@ -43,7 +49,9 @@ struct deck {
     bool started, stopped;
     struct slot slots[KFL_SLOT_MAX];
     struct numbers *numbers;
-    struct kfl_statement *never; /* matches nothing: for jobs that have reached their limit */
+    struct deck_ring ring;
+    struct stream_config streams; /* as the live classifiers have it */
+    struct kfl_statement *never;  /* matches nothing: for jobs that have reached their limit */
 };
 
 static int open_sources(struct deck *deck, const struct conf *conf, char *reterr_text);
@@ -53,6 +61,8 @@ static int open_pipeline(struct deck *deck, const struct conf *conf, struct name
 static int count_threads(const struct conf *conf, unsigned *ret_rx, unsigned *ret_classifiers,
                          char *reterr_text);
 static int publish(struct deck *deck, uint64_t changed, char *reterr_text);
+static void cuts_step(struct deck *deck);
+static void begin_cut(struct deck *deck, struct slot *slot);
 static void detach_those_left(struct deck *deck);
 static void take_events(struct deck *deck);
 static uint64_t next_number(const struct deck *deck);
@@ -71,6 +81,9 @@ const struct job_ops deck_job_ops = {.begin = job_begin,
                                      .saturate = job_saturate,
                                      .release = job_release_space};
 
+const char deck_no_ring[] = "there is no ring to take the past from: set storage.ring_size in the "
+                            "configuration and restart; from then on it is kept";
+
 int deck_open(const struct conf *conf, const char *store, struct names_board *names,
               const struct deck_events *events, struct deck **ret_deck,
               char reterr_text[static DECK_ERROR_SIZE])
@@ -87,13 +100,15 @@ int deck_open(const struct conf *conf, const char *store, struct names_board *na
     ensure(!err);
     err = numbers_open(store, &deck->numbers, reterr_text, DECK_ERROR_SIZE);
     if (!err)
+        err = deck_ring_init(&deck->ring, conf, store, reterr_text, DECK_ERROR_SIZE);
+    if (!err)
         err = open_sources(deck, conf, reterr_text);
     if (!err)
         err = open_writer(deck, conf, reterr_text);
     if (!err)
         err = open_pipeline(deck, conf, names, reterr_text);
     if (!err)
-        err = publish(deck, 0, reterr_text);
+        err = publish(deck, deck->ring.on ? UINT64_C(1) << DECK_RING_SLOT : 0, reterr_text);
     if (err) {
         deck_close(deck);
         return err;
@@ -121,6 +136,7 @@ void deck_stop(struct deck *deck)
     if (!deck->started || deck->stopped)
         return;
     deck->stopped = true; /* from here on ended slots are not told */
+    deck_ring_stop(&deck->ring);
     pipeline_stop(deck->pipeline);
     pipeline_wait(deck->pipeline);
     for (unsigned i = 0; i < KFL_SLOT_MAX; i++)
@@ -148,6 +164,7 @@ void deck_close(struct deck *deck)
     for (unsigned i = 0; i < deck->n_classifiers; i++)
         if (deck->recorders[i])
             chunk_recorder_free(deck->recorders[i]);
+    deck_ring_done(&deck->ring);
     if (deck->writer)
         writer_free(deck->writer);
     for (unsigned i = 0; i < deck->n_sources; i++)
@@ -158,6 +175,7 @@ void deck_close(struct deck *deck)
 
 void deck_step(struct deck *deck)
 {
+    cuts_step(deck);
     detach_those_left(deck);
     pipeline_push_down(deck->pipeline);
     take_events(deck);
@@ -177,6 +195,11 @@ const char *deck_stalled(struct deck *deck)
 void deck_writer_latency(const struct deck *deck, struct writer_latency *ret_latency)
 {
     writer_latency(deck->writer, ret_latency);
+}
+
+bool deck_has_ring(const struct deck *deck)
+{
+    return deck->ring.on;
 }
 
 bool deck_done(const struct deck *deck)
@@ -210,6 +233,12 @@ static int job_begin(void *context, struct job *job, char reterr_text[static JOB
                  KFL_SLOT_MAX);
         return -EBUSY;
     }
+    if (*job->spec.until && !deck->ring.on) {
+        snprintf(reterr_text, JOB_ERROR_SIZE, "%s", deck_no_ring);
+        return -EINVAL;
+    }
+    if (!deck->ring.on)
+        job->past.from_ns = 0;
     recording_path(deck->store, job->spec.name, folder);
     config.slot = i;
     err = writer_attach(deck->writer, &config, &run, error);
@@ -217,7 +246,8 @@ static int job_begin(void *context, struct job *job, char reterr_text[static JOB
         snprintf(reterr_text, JOB_ERROR_SIZE, "%s", error);
         return err;
     }
-    deck->slots[i] = (struct slot){.state = SLOT_IN_USE, .job = job};
+    deck->slots[i] = (struct slot){
+        .state = SLOT_IN_USE, .job = job, .past = job->past.from_ns ? PAST_WANTED : PAST_NONE};
     err = publish(deck, UINT64_C(1) << i, error);
     if (err) {
         snprintf(reterr_text, JOB_ERROR_SIZE, "%s", error);
@@ -290,16 +320,23 @@ static int publish(struct deck *deck, uint64_t changed, char *reterr_text)
     struct kfl_messages *messages = calloc(1, sizeof(*messages));
     struct kfl_plan *plan;
     unsigned n = 0, culprit = 0;
+    uint64_t fresh = 0;
     int err;
 
     ensure(messages);
     for (unsigned i = 0; i < KFL_SLOT_MAX; i++) {
-        if (deck->slots[i].state != SLOT_IN_USE)
-            continue;
+        const struct slot *slot = &deck->slots[i];
+
+        if (slot->state != SLOT_IN_USE || (slot->job && *slot->job->spec.until))
+            continue; /* a cut has nothing to do with what is live */
+        if (slot->job && slot->job->past.from_ns)
+            fresh |= UINT64_C(1) << i;
         jobs[n].slot = i;
-        jobs[n++].statement =
-            deck->slots[i].saturated ? deck->never : deck->slots[i].job->statement;
+        jobs[n++].statement = slot->saturated ? deck->never
+                              : slot->job     ? slot->job->statement
+                                              : deck->ring.statement;
     }
+    pipeline_set_fresh(deck->pipeline, fresh);
     err = kfl_plan_create(jobs, n, deck->n_classifiers, deck->whole_entries && n, &plan, &culprit,
                           messages);
     if (err) {
@@ -321,6 +358,50 @@ static int publish(struct deck *deck, uint64_t changed, char *reterr_text)
     return err;
 }
 
+/* Cuts out of the ring: begun when a lane is free and the seam is known, which is when all
+ * classifiers have moved to the plan with the job; looked after; ended with their job. */
+static void cuts_step(struct deck *deck)
+{
+    bool moved = !pipeline_reclaim(deck->pipeline);
+
+    for (unsigned i = 0; i < KFL_SLOT_MAX; i++) {
+        struct slot *slot = &deck->slots[i];
+        struct cut_lane *lane;
+
+        if (slot->past == PAST_WANTED && slot->state != SLOT_IN_USE)
+            slot->past = PAST_NONE;
+        if (slot->past == PAST_WANTED && (moved || *slot->job->spec.until))
+            begin_cut(deck, slot);
+        if (slot->past != PAST_RUNNING)
+            continue;
+        lane = deck_ring_lane_of(&deck->ring, slot->job);
+        if (slot->state == SLOT_LEAVING)
+            ring_cut_stop(lane->cut);
+        if (!deck_ring_look(lane))
+            continue;
+        slot->past = PAST_NONE;
+        if (*slot->job->spec.until && slot->state == SLOT_IN_USE)
+            deck->events.past_taken(deck->events.context, slot->job);
+    }
+}
+
+static void begin_cut(struct deck *deck, struct slot *slot)
+{
+    struct ring_cut_config config = {.follow = slot->job->past.to_ns == UINT64_MAX,
+                                     .number_base = numbers_first(deck->numbers),
+                                     .streams = deck->streams};
+    struct cut_lane *lane = deck_ring_lane(&deck->ring);
+
+    if (!lane)
+        return;
+    config.n_classifiers = config.follow ? deck->n_classifiers : 0;
+    for (unsigned i = 0; i < config.n_classifiers; i++)
+        config.seam[i] = classifier_slot_first(pipeline_classifier(deck->pipeline, i),
+                                               (unsigned)slot->job->slot);
+    if (!deck_ring_cut(&deck->ring, lane, slot->job, &config, deck->writer, deck->n_classifiers))
+        slot->past = PAST_RUNNING;
+}
+
 /* Slots whose last packets the classifiers have handed on. When the sources have ended they have
  * handed on everything. */
 static void detach_those_left(struct deck *deck)
@@ -328,7 +409,8 @@ static void detach_those_left(struct deck *deck)
     if (pipeline_reclaim(deck->pipeline) && !pipeline_done(deck->pipeline))
         return;
     for (unsigned i = 0; i < KFL_SLOT_MAX; i++)
-        if (deck->slots[i].state == SLOT_LEAVING && writer_detach(deck->writer, i) != -EAGAIN)
+        if (deck->slots[i].state == SLOT_LEAVING && deck->slots[i].past != PAST_RUNNING &&
+            writer_detach(deck->writer, i) != -EAGAIN)
             deck->slots[i].state = SLOT_CLOSING;
 }
 
@@ -347,6 +429,10 @@ static void take_events(struct deck *deck)
                 deck->events.failed(deck->events.context, job, event.text);
             if (job && !deck->stopped)
                 deck->events.ended(deck->events.context, job);
+        } else if (event.type == WRITER_EVENT_FAILED && event.slot == DECK_RING_SLOT &&
+                   deck->ring.on) {
+            log_error("the ring has failed, and keeps nothing more until a restart: %s",
+                      event.text);
         } else if (job && slot->state == SLOT_IN_USE && !deck->stopped) {
             slot->failed |= event.type == WRITER_EVENT_FAILED;
             if (event.type == WRITER_EVENT_FAILED)
@@ -413,12 +499,17 @@ static int open_writer(struct deck *deck, const struct conf *conf, char *reterr_
         config.sync = WRITER_SYNC_CLOSE;
     else if (!strcmp(conf->sync, "chunk"))
         config.sync = WRITER_SYNC_CHUNK;
-    config.n_classifiers = deck->n_classifiers;
+    config.n_classifiers = deck->n_classifiers + (deck->ring.on ? DECK_CUTS : 0);
     err = writer_create(&config, &deck->writer, error);
     for (unsigned i = 0; !err && i < deck->n_classifiers; i++)
         err = chunk_recorder_create(writer_pool(deck->writer), i, conf->flush, &deck->recorders[i]);
     if (err)
         snprintf(reterr_text, DECK_ERROR_SIZE, "%s", *error ? error : strerror(-err));
+    if (!err) {
+        err = deck_ring_attach(&deck->ring, conf, deck->writer, deck->n_classifiers, reterr_text,
+                               DECK_ERROR_SIZE);
+        deck->slots[DECK_RING_SLOT].state = deck->ring.on && !err ? SLOT_IN_USE : SLOT_FREE;
+    }
     return err;
 }
 
@@ -468,6 +559,7 @@ static int open_pipeline(struct deck *deck, const struct conf *conf, struct name
         streams->names.context = names;
     }
     config.classifier.number_base = numbers_first(deck->numbers);
+    deck->streams = *streams;
     config.classifier.l7.memory = conf->l7_memory;
     config.classifier.l7.response_timeout_ns = conf->response_timeout;
     config.classifier.l7.text_max = (uint32_t)conf->text_max;

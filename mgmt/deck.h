@@ -23,6 +23,7 @@ struct deck_events { /* called from deck_step() and deck_close() */
     void (*ended)(void *context, struct job *job);
     void (*failed)(void *context, struct job *job, const char *reason);
     void (*quota)(void *context, struct job *job);
+    void (*past_taken)(void *context, struct job *job); /* all of a cut out of the ring */
     void *context;
 };
 
@@ -49,6 +50,8 @@ void deck_stats(struct deck *deck, struct doc *rows);
 /* A thread that has not turned since the last call, by name, or null: see pipeline_stalled(). */
 const char *deck_stalled(struct deck *deck);
 void deck_writer_latency(const struct deck *deck, struct writer_latency *ret_latency);
+bool deck_has_ring(const struct deck *deck);
+extern const char deck_no_ring[]; /* why something is refused, and the way out */
 /* All sources have come to their end. */
 bool deck_done(const struct deck *deck);
 

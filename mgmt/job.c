@@ -133,7 +133,9 @@ int job_add(struct jobs *jobs, const struct conf_job *spec, bool declared,
     err = job_check(spec, clock.wall_ns, reterr_text);
     if (!err)
         err = check_free(jobs, spec->name, declared, reterr_text);
-    if (!err)
+    if (!err && *spec->until)
+        start_ns = clock.wall_ns; /* it is cut now */
+    else if (!err)
         err = schedule_parse_start(spec->start, clock.wall_ns, &start_ns, reterr_text);
     if (!err)
         err = make_room(jobs, reterr_text);
@@ -262,6 +264,7 @@ struct doc *job_doc(const struct jobs *jobs, const struct job *job, bool with_ru
     if (job->recording && job->slot >= 0) {
         jobs->ops->counts(jobs->context, job, &counts);
         recording_count(job->recording, &counts, 0);
+        recording_past(job->recording, &job->past);
     }
     if (job->recording)
         recording_sum(job->recording, &counts);

@@ -62,6 +62,17 @@ struct job_counts {
     uint64_t first_ns, last_ns; /* of packets; 0: none */
 };
 
+/* What a run takes out of the ring. */
+struct job_past {
+    uint64_t from_ns; /* 0: nothing */
+    uint64_t to_ns;   /* UINT64_MAX: and then it goes on live */
+    bool taken;       /* all that the ring had; else it is on the way, or was cut short */
+    int error;
+    uint64_t held_from_ns; /* the oldest packet the ring had; UINT64_MAX: none, or not known */
+    uint64_t streams, packets;
+    unsigned lost_segments;
+};
+
 struct job {
     struct conf_job spec; /* texts are the job's own */
     struct schedule schedule;
@@ -79,6 +90,7 @@ struct job {
     uint64_t limit_packets;          /* then: recorded so far ... */
     uint64_t limit_quiet_ns;         /* ... and the steady time of the last */
     bool deleted, keep_recording;    /* ... and then it goes */
+    struct job_past past;
     struct doc *recording;           /* recording.json; null before the first run */
     uint64_t saved_ns;
     bool unsaved;      /* the disk did not take its state: again, later */
@@ -136,6 +148,8 @@ void job_failed(struct jobs *jobs, struct job *job, struct schedule_clock clock,
                 const char *reason);
 /* A job under way that rotates gives back bytes of its oldest segments. -> 0 or -errno */
 int job_give_back(struct jobs *jobs, struct job *job, uint64_t bytes);
+/* A cut out of the ring has come to its end: there is nothing more to record. */
+void job_past_taken(struct jobs *jobs, struct job *job, struct schedule_clock clock);
 void job_quota(struct jobs *jobs, struct job *job, struct schedule_clock clock);
 /* Called by whoever implements job_ops.end, when all is on disk. */
 void job_ended(struct jobs *jobs, struct job *job, uint64_t now_ns);

@@ -23,6 +23,8 @@ int job_check_name(const char *name, char reterr_text[static JOB_ERROR_SIZE])
     return -EINVAL;
 }
 
+static int job_check_window(const struct conf_job *spec, char *reterr_text);
+
 int job_check(const struct conf_job *spec, uint64_t now_ns, char reterr_text[static JOB_ERROR_SIZE])
 {
     struct schedule schedule = {.iterations = spec->iterations,
@@ -33,13 +35,29 @@ int job_check(const struct conf_job *spec, uint64_t now_ns, char reterr_text[sta
 
     if (!err)
         err = schedule_parse_start(spec->start, now_ns, &schedule.start_ns, reterr_text);
-    if (!err)
+    if (!err && *spec->until)
+        err = job_check_window(spec, reterr_text);
+    else if (!err)
         err = schedule_check(&schedule, now_ns, reterr_text);
     if (!err)
         err = job_compile(spec->kfl, now_ns, &statement, reterr_text);
     if (!err)
         kfl_statement_free(statement);
     return err;
+}
+
+/* Of a cut out of the ring: both times are RFC 3339. */
+static int job_check_window(const struct conf_job *spec, char *reterr_text)
+{
+    uint64_t from_ns, to_ns;
+
+    if (!units_parse_time(spec->start, &from_ns) && !units_parse_time(spec->until, &to_ns) &&
+        from_ns < to_ns)
+        return 0;
+    snprintf(reterr_text, JOB_ERROR_SIZE,
+             "from %.40s to %.40s: must be two times, the earlier one first", spec->start,
+             spec->until);
+    return -EINVAL;
 }
 
 int job_compile(const char *kfl, uint64_t now_ns, struct kfl_statement **ret_statement,

@@ -17,11 +17,20 @@
 enum { WHAT_SIZE = JOB_REASON_SIZE + 32 };
 
 static void begin(struct jobs *jobs, struct job *job, int64_t number, struct schedule_clock clock);
+static int begin_past(struct job *job, int64_t number, bool resumed, char *reterr_text);
 static bool retries(const struct jobs *jobs, const struct job *job);
 static void plan_retry(struct job *job, struct schedule_clock clock);
 static void describe_end(const struct job *job, char ret_what[static WHAT_SIZE]);
 static void look_after(struct jobs *jobs, struct job *job, struct schedule_clock clock);
 static void look_at_limit(struct jobs *jobs, struct job *job, struct schedule_clock clock);
+
+void job_past_taken(struct jobs *jobs, struct job *job, struct schedule_clock clock)
+{
+    schedule_stop(&job->clock, clock);
+    if (!job->ending)
+        job_run_end(jobs, job, clock, job->past.error ? JOB_FAILED : JOB_DONE,
+                    job->past.error ? "the ring cannot be read" : "");
+}
 
 void job_stop(struct jobs *jobs, struct job *job, struct schedule_clock clock)
 {
@@ -149,16 +158,19 @@ void job_run_step(struct jobs *jobs, struct job *job, struct schedule_clock cloc
 static void begin(struct jobs *jobs, struct job *job, int64_t number, struct schedule_clock clock)
 {
     char error[JOB_ERROR_SIZE] = "";
+    bool resumed;
     int err;
 
     if (!job->recording)
         job->recording = recording_open(jobs->store, job);
-    recording_begin_run(job->recording, jobs->store, number, clock.wall_ns);
+    resumed = recording_begin_run(job->recording, jobs->store, number, clock.wall_ns);
     job->limit_reached = false;
     job->retry = (struct schedule_clock){0};
     job->begun_ns = clock.steady_ns;
     *job->reason = 0;
-    err = job_compile(job->spec.kfl, clock.wall_ns, &job->statement, error);
+    err = begin_past(job, number, resumed, error);
+    if (!err)
+        err = job_compile(job->spec.kfl, clock.wall_ns, &job->statement, error);
     if (!err) {
         job->state = JOB_RECORDING;
         err = jobs->ops->begin(jobs->context, job, error);
@@ -176,6 +188,26 @@ static void begin(struct jobs *jobs, struct job *job, int64_t number, struct sch
     }
     recording_go_on(job->recording, clock.wall_ns);
     job_run_settle(jobs, job);
+}
+
+/* What it takes out of the ring: the first run of a job that was created with a start in the past,
+ * or a cut. Only once: what was interrupted is not begun again. */
+static int begin_past(struct job *job, int64_t number, bool resumed, char *reterr_text)
+{
+    job->past = (struct job_past){.held_from_ns = UINT64_MAX};
+    if (*job->spec.until && resumed) {
+        snprintf(reterr_text, JOB_ERROR_SIZE,
+                 "the cut out of the ring was interrupted by a restart: delete it, and cut again");
+        return -EINVAL;
+    }
+    if (*job->spec.until) {
+        ensure(!units_parse_time(job->spec.start, &job->past.from_ns) &&
+               !units_parse_time(job->spec.until, &job->past.to_ns));
+    } else if (!resumed && !number && job->schedule.start_ns + NS_PER_S < job->created_ns) {
+        job->past.from_ns = job->schedule.start_ns;
+        job->past.to_ns = UINT64_MAX;
+    }
+    return 0;
 }
 
 static bool retries(const struct jobs *jobs, const struct job *job)
@@ -294,6 +326,7 @@ void job_run_save(struct jobs *jobs, struct job *job, uint64_t now_ns)
 
     jobs->ops->counts(jobs->context, job, &counts);
     recording_count(job->recording, &counts, now_ns);
+    recording_past(job->recording, &job->past);
     recording_save(jobs->store, job);
     job->saved_ns = now_ns;
 }

@@ -145,6 +145,7 @@ void job_spec_copy(struct conf_job *to, const struct conf_job *from)
     spec.name = copy(from->name);
     spec.kfl = copy(from->kfl);
     spec.start = copy(from->start);
+    spec.until = copy(from->until);
     spec.on_quota = copy(from->on_quota);
     spec.on_error = copy(from->on_error);
     *to = spec;
@@ -155,6 +156,7 @@ void job_spec_free(struct conf_job *spec)
     free((char *)spec->name);
     free((char *)spec->kfl);
     free((char *)spec->start);
+    free((char *)spec->until);
     free((char *)spec->on_quota);
     free((char *)spec->on_error);
 }
@@ -162,7 +164,7 @@ void job_spec_free(struct conf_job *spec)
 bool job_spec_equal(const struct conf_job *a, const struct conf_job *b)
 {
     return !strcmp(a->name, b->name) && !strcmp(a->kfl, b->kfl) && !strcmp(a->start, b->start) &&
-           !strcmp(a->on_quota, b->on_quota) && !strcmp(a->on_error, b->on_error) &&
+           !strcmp(a->until, b->until) && !strcmp(a->on_quota, b->on_quota) && !strcmp(a->on_error, b->on_error) &&
            a->iterations == b->iterations && a->snaplen == b->snaplen &&
            a->duration == b->duration && a->expiration == b->expiration && a->quota == b->quota &&
            a->cutoff == b->cutoff;

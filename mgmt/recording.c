@@ -50,7 +50,7 @@ struct doc *recording_open(const char *store, const struct job *job)
     return recording;
 }
 
-void recording_begin_run(struct doc *recording, const char *store, int64_t number, uint64_t now_ns)
+bool recording_begin_run(struct doc *recording, const char *store, int64_t number, uint64_t now_ns)
 {
     struct doc *run = recording_last_run(recording);
     struct job_counts counts = {0};
@@ -62,10 +62,10 @@ void recording_begin_run(struct doc *recording, const char *store, int64_t numbe
         doc_set(run, "before", doc_object());
         recording_set_counts(doc_child(run, "before"), &counts);
         doc_set_uint(run, "segment", segment);
-        return;
+        return true;
     }
     if (doc_size(doc_get(recording, "runs")) >= RUNS_MAX)
-        return;
+        return false;
     run = doc_object();
     doc_set_int(run, "number", number);
     doc_set_time(run, "start", now_ns);
@@ -74,6 +74,7 @@ void recording_begin_run(struct doc *recording, const char *store, int64_t numbe
     doc_set_uint(run, "segment", segment);
     recording_set_counts(run, &counts);
     doc_append(doc_child(recording, "runs"), run);
+    return false;
 }
 
 void recording_go_on(struct doc *recording, uint64_t now_ns)
@@ -144,6 +145,25 @@ void recording_sum(const struct doc *recording, struct job_counts *ret_counts)
     memset(ret_counts, 0, sizeof(*ret_counts));
     for (size_t i = 0; i < doc_size(runs); i++)
         recording_add_counts(ret_counts, doc_at(runs, i));
+}
+
+void recording_past(struct doc *recording, const struct job_past *past)
+{
+    struct doc *run = recording_last_run(recording), *doc;
+
+    if (!run || !past->from_ns)
+        return;
+    doc = doc_object();
+    doc_set_time(doc, "from", past->from_ns);
+    if (past->to_ns != UINT64_MAX)
+        doc_set_time(doc, "to", past->to_ns);
+    if (past->held_from_ns != UINT64_MAX)
+        doc_set_time(doc, "held_from", past->held_from_ns);
+    doc_set_bool(doc, "missing", past->held_from_ns > past->from_ns || past->lost_segments);
+    doc_set_bool(doc, "complete", past->taken);
+    doc_set_uint(doc, "streams", past->streams);
+    doc_set_uint(doc, "packets", past->packets);
+    doc_set(run, "past", doc);
 }
 
 int recording_save(const char *store, const struct job *job)

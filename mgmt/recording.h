@@ -17,7 +17,8 @@ bool recording_exists(const char *store, const char *name);
 /* The description of a new recording, or the one on disk. */
 struct doc *recording_open(const char *store, const struct job *job);
 /* Run `number` is to begin, or to go on: then its earlier counts stay and new ones add. */
-void recording_begin_run(struct doc *recording, const char *store, int64_t number, uint64_t now_ns);
+/* -> it goes on. */
+bool recording_begin_run(struct doc *recording, const char *store, int64_t number, uint64_t now_ns);
 /* Now it records. If it did before, the time between is one of its gaps. */
 void recording_go_on(struct doc *recording, uint64_t now_ns);
 /* Counts of the run since it began, or went on, as of now_ns (0: for looking at only). */
@@ -25,6 +26,9 @@ void recording_count(struct doc *recording, const struct job_counts *counts, uin
 bool recording_is_open(const struct doc *recording); /* is a run under way, or interrupted? */
 /* It is to go on: what is why it does not now. */
 void recording_interrupt_run(struct doc *recording, uint64_t now_ns, const char *what);
+/* What the run took out of the ring: from, to, held_from (the oldest packet the ring had), missing
+ * (it does not reach back that far), complete (all of it was taken). */
+void recording_past(struct doc *recording, const struct job_past *past);
 /* what: "done", "stopped: quota ...". */
 void recording_end_run(struct doc *recording, uint64_t end_ns, const char *what);
 void recording_miss_runs(struct doc *recording, int64_t number, int64_t n);

@@ -29,6 +29,8 @@ static const struct {
 #undef VERB
 };
 
+static struct doc *fix_start(struct daemon *daemon, struct conf_job *spec,
+                             char buffer[static UNITS_TEXT_SIZE]);
 static struct doc *reply_rows(struct doc *rows);
 static struct doc *reply_row(struct doc *row);
 static struct job *find_job(struct daemon *daemon, const struct doc *request,
@@ -63,7 +65,7 @@ struct doc *request_handle(void *context, const struct doc *request,
 static struct doc *verb_job_create(struct daemon *daemon, const struct doc *request)
 {
     struct conf_job spec = conf_job_initial();
-    char error[JOB_ERROR_SIZE] = "";
+    char error[JOB_ERROR_SIZE] = "", start[UNITS_TEXT_SIZE];
     struct job *job;
     int err;
 
@@ -78,6 +80,12 @@ static struct doc *verb_job_create(struct daemon *daemon, const struct doc *requ
     spec.quota = doc_uint(request, "quota", spec.quota);
     spec.snaplen = doc_int(request, "snaplen", spec.snaplen);
     spec.cutoff = doc_uint(request, "cutoff", spec.cutoff);
+    if (*spec.start) { /* kept as a time of its own, whatever it was said by */
+        struct doc *refusal = fix_start(daemon, &spec, start);
+
+        if (refusal)
+            return refusal;
+    }
     if (spec.iterations < 0 || spec.snaplen < 0 || spec.snaplen > 1 << 20)
         return control_refuse(USAGE, "iterations and snaplen must not be negative");
     if (spec.duration < NS_PER_S)
@@ -93,6 +101,54 @@ static struct doc *verb_job_create(struct daemon *daemon, const struct doc *requ
         return control_refuse(err == -EINVAL || err == -EEXIST ? USAGE : FAILED, "%s",
                               *error ? error : strerror(-err));
     log_info("job %s is created (%s)", spec.name, job_state_name[job->state]);
+    return reply_row(job_doc(daemon->jobs, job, false));
+}
+
+/* A start in the past needs the ring. -> null, or the refusal */
+static struct doc *fix_start(struct daemon *daemon, struct conf_job *spec,
+                             char buffer[static UNITS_TEXT_SIZE])
+{
+    char error[SCHEDULE_ERROR_SIZE];
+    uint64_t start_ns;
+
+    if (schedule_parse_start(spec->start, daemon->clock.wall_ns, &start_ns, error))
+        return control_refuse(USAGE, "%s", error);
+    if (start_ns + NS_PER_S < daemon->clock.wall_ns && !deck_has_ring(daemon->deck))
+        return control_refuse(USAGE, "start %s: %s", spec->start, deck_no_ring);
+    if (*spec->start == '-')
+        spec->start = units_format_time(start_ns, buffer);
+    return NULL;
+}
+
+static struct doc *verb_recording_create_from_ring(struct daemon *daemon, const struct doc *request)
+{
+    struct conf_job spec = conf_job_initial();
+    char error[JOB_ERROR_SIZE] = "", from[UNITS_TEXT_SIZE], to[UNITS_TEXT_SIZE];
+    uint64_t from_ns, to_ns, now_ns = daemon->clock.wall_ns;
+    struct job *job;
+    int err;
+
+    if (!deck_has_ring(daemon->deck))
+        return control_refuse(USAGE, "%s", deck_no_ring);
+    err = schedule_parse_past(doc_text(request, "from", ""), now_ns, &from_ns, error);
+    if (!err)
+        err = schedule_parse_past(doc_text(request, "to", "now"), now_ns, &to_ns, error);
+    if (err)
+        return control_refuse(USAGE, "%s", error);
+    if (from_ns >= now_ns)
+        return control_refuse(USAGE, "from %s: has not been yet",
+                              units_format_time_short(from_ns, from));
+    spec.name = doc_text(request, "name", spec.name);
+    spec.kfl = doc_text(request, "kfl", spec.kfl);
+    spec.start = units_format_time(from_ns, from);
+    spec.until = units_format_time(to_ns, to);
+    spec.duration = NS_PER_DAY;
+    spec.expiration = doc_uint(request, "expiration_ns", 0);
+    err = job_add(daemon->jobs, &spec, false, daemon->clock, &job, error);
+    if (err)
+        return control_refuse(err == -EINVAL || err == -EEXIST ? USAGE : FAILED, "%s",
+                              *error ? error : strerror(-err));
+    log_info("recording %s is cut out of the ring", spec.name);
     return reply_row(job_doc(daemon->jobs, job, false));
 }
 

@@ -6,6 +6,8 @@
 
 #include "units.h"
 
+static bool parse_ago(const char *text, uint64_t now_ns, uint64_t *ret_ns);
+static bool parse_hour(const char *text, uint64_t *ret_ns);
 static bool jumped_over(const struct schedule_state *state, struct schedule_clock clock,
                         uint64_t start_ns);
 static struct schedule_action begin(struct schedule_state *state, struct schedule_clock clock,
@@ -23,9 +25,6 @@ int schedule_parse_start(const char *text, uint64_t now_ns, uint64_t *ret_start_
                          char reterr_text[static SCHEDULE_ERROR_SIZE])
 {
     uint64_t day_ns = now_ns - now_ns % NS_PER_DAY;
-    unsigned hour, minute;
-    char space;
-    int used = 0;
     uint64_t at_ns;
     int err;
 
@@ -33,6 +32,8 @@ int schedule_parse_start(const char *text, uint64_t now_ns, uint64_t *ret_start_
         *ret_start_ns = now_ns;
         return 0;
     }
+    if (parse_ago(text, now_ns, ret_start_ns))
+        return 0;
     err = units_parse_time(text, ret_start_ns);
     if (!err)
         return 0;
@@ -41,16 +42,38 @@ int schedule_parse_start(const char *text, uint64_t now_ns, uint64_t *ret_start_
                  text);
         return -EINVAL;
     }
-    if (sscanf(text, "%2u:%2u%cUTC%n", &hour, &minute, &space, &used) != 3 || space != ' ' ||
-        !used || text[used] || text[0] < '0' || text[0] > '9' || hour > 23 || minute > 59) {
-        snprintf(reterr_text, SCHEDULE_ERROR_SIZE,
-                 "start '%.80s': must be \"HH:MM UTC\" or RFC 3339 (2026-01-02T03:04:05Z); left "
-                 "out it is now",
-                 text);
+    if (!parse_hour(text, &at_ns)) {
+        snprintf(
+            reterr_text, SCHEDULE_ERROR_SIZE,
+            "start '%.80s': must be \"HH:MM UTC\", RFC 3339 (2026-01-02T03:04:05Z), or so long "
+            "ago (-10m); left out it is now",
+            text);
         return -EINVAL;
     }
-    at_ns = hour * NS_PER_HOUR + minute * NS_PER_MIN;
     *ret_start_ns = day_ns + at_ns < now_ns ? day_ns + NS_PER_DAY + at_ns : day_ns + at_ns;
+    return 0;
+}
+
+int schedule_parse_past(const char *text, uint64_t now_ns, uint64_t *ret_ns,
+                        char reterr_text[static SCHEDULE_ERROR_SIZE])
+{
+    uint64_t day_ns = now_ns - now_ns % NS_PER_DAY, at_ns;
+
+    if (!strcmp(text, "now")) {
+        *ret_ns = now_ns;
+        return 0;
+    }
+    if (parse_ago(text, now_ns, ret_ns) || !units_parse_time(text, ret_ns))
+        return 0;
+    if (!parse_hour(text, &at_ns)) {
+        snprintf(
+            reterr_text, SCHEDULE_ERROR_SIZE,
+            "time '%.80s': must be RFC 3339 (2026-01-02T03:04:05Z), \"HH:MM UTC\", so long ago "
+            "(-10m), or now",
+            text);
+        return -EINVAL;
+    }
+    *ret_ns = day_ns + at_ns <= now_ns ? day_ns + at_ns : day_ns + at_ns - NS_PER_DAY;
     return 0;
 }
 
@@ -70,11 +93,37 @@ int schedule_check(const struct schedule *schedule, uint64_t now_ns,
     if (schedule->iterations && plus(schedule_run_start(schedule, schedule->iterations - 1),
                                      schedule->duration_ns) <= now_ns) {
         snprintf(reterr_text, SCHEDULE_ERROR_SIZE,
-                 "start %s: its runs lie in the past: leave it out to begin now",
+                 "start %s: its runs lie in the past: leave it out to begin now, or see tapedeck "
+                 "recording "
+                 "create-from-ring",
                  units_format_time_short(schedule->start_ns, start));
         return -EINVAL;
     }
     return 0;
+}
+
+/* "-10m" */
+static bool parse_ago(const char *text, uint64_t now_ns, uint64_t *ret_ns)
+{
+    uint64_t ago_ns;
+
+    if (*text != '-' || units_parse_duration(text + 1, 0, &ago_ns) || ago_ns > now_ns)
+        return false;
+    *ret_ns = now_ns - ago_ns;
+    return true;
+}
+
+/* "08:45 UTC", or without the zone: there is no other. */
+static bool parse_hour(const char *text, uint64_t *ret_ns)
+{
+    unsigned hour, minute;
+    int used = 0;
+
+    if (sscanf(text, "%2u:%2u%n", &hour, &minute, &used) != 2 || text[0] < '0' || text[0] > '9' ||
+        hour > 23 || minute > 59 || (text[used] && strcmp(text + used, " UTC") != 0))
+        return false;
+    *ret_ns = hour * NS_PER_HOUR + minute * NS_PER_MIN;
+    return true;
 }
 
 struct schedule_action schedule_step(const struct schedule *schedule, struct schedule_state *state,

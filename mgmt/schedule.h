@@ -67,10 +67,14 @@ struct schedule_action {
     int64_t n;
 };
 
-/* What a person wrote as start, at `now_ns`: empty is now, "08:45 UTC" the next such time, else
- * RFC 3339. -> 0 or -EINVAL with the message. */
+/* What a person wrote as start, at `now_ns`: empty is now, "08:45 UTC" the next such time, "-10m"
+ * so long ago, else RFC 3339. -> 0 or -EINVAL with the message. */
 int schedule_parse_start(const char *text, uint64_t now_ns, uint64_t *ret_start_ns,
                          char reterr_text[static SCHEDULE_ERROR_SIZE]);
+/* A time in the past: RFC 3339, "now", "-10m" (before now), or "HH:MM UTC", the last such time.
+ * -> 0 or -EINVAL with the message. */
+int schedule_parse_past(const char *text, uint64_t now_ns, uint64_t *ret_ns,
+                        char reterr_text[static SCHEDULE_ERROR_SIZE]);
 /* Can it be followed, beginning now? -> 0 or -EINVAL with the message. */
 int schedule_check(const struct schedule *schedule, uint64_t now_ns,
                    char reterr_text[static SCHEDULE_ERROR_SIZE]);

@@ -44,3 +44,16 @@ void show_runs(const struct doc *runs)
     printf("\n");
     table_print(table, stdout, table_terminal_width());
 }
+
+void show_past(const struct cli *cli, const struct doc *past)
+{
+    char text[UNITS_TEXT_SIZE];
+
+    if (!doc_bool(past, "missing", false))
+        return;
+    if (doc_time(past, "held_from", 0))
+        cli_error(cli, "the ring reaches back to %s only: what was before is not in the recording",
+                  units_format_time(doc_time(past, "held_from", 0), text));
+    else
+        cli_error(cli, "the ring holds nothing of that time");
+}

@@ -2,6 +2,7 @@
 #ifndef MGMT_SHOW_H
 #define MGMT_SHOW_H
 
+#include "command.h"
 #include "doc.h"
 #include "units.h"
 
@@ -10,5 +11,8 @@ const char *show_time(const struct doc *row, const char *key, char buffer[static
 /* A line for each loss that is not 0, behind `gap`. */
 void show_losses(const struct doc *row, const char *gap);
 void show_runs(const struct doc *runs);
+
+/* What a run could not take out of the ring, if any: to stderr. past: of a run; may be null. */
+void show_past(const struct cli *cli, const struct doc *past);
 
 #endif

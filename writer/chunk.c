@@ -16,7 +16,7 @@ struct lane {
 
 struct chunk_pool {
     unsigned n_classifiers;
-    unsigned n_chunks;
+    unsigned n_chunks, n_writer;
     uint32_t chunk_size;
     uint8_t *memory;
     uint64_t memory_size;
@@ -43,6 +43,7 @@ int chunk_pool_create(unsigned n_classifiers, unsigned n_chunks_each, unsigned n
         return -ENOMEM;
     pool->n_classifiers = n_classifiers;
     pool->n_chunks = n_classifiers * n_chunks_each + n_writer;
+    pool->n_writer = n_writer;
     pool->chunk_size = chunk_size;
     pool->chunks = calloc(pool->n_chunks, sizeof(*pool->chunks));
     pool->lanes = calloc(n_classifiers + 1, sizeof(*pool->lanes));
@@ -131,6 +132,12 @@ struct chunk *chunk_next(struct chunk_pool *pool, unsigned classifier)
 void chunk_give(struct chunk_pool *pool, struct chunk *chunk)
 {
     push(&pool->lanes[chunk->classifier].free, chunk);
+}
+
+unsigned chunk_free(struct chunk_pool *pool, unsigned classifier, unsigned *ret_n)
+{
+    *ret_n = (pool->n_chunks - pool->n_writer) / pool->n_classifiers;
+    return ring_fill(&pool->lanes[classifier].free);
 }
 
 struct chunk_slot *chunk_slot(struct chunk_pool *pool, unsigned slot)

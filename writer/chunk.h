@@ -98,6 +98,7 @@ struct chunk_slot {
     uint32_t run;     /* grows with each use of the slot; 0: never used */
     uint32_t snaplen; /* 0: whole packets */
     uint64_t cutoff;  /* bytes of each stream that are kept; 0: all */
+    bool no_entries;  /* packets alone */
     const char *name; /* of the job */
     const char *statement;
 };
@@ -136,6 +137,8 @@ unsigned chunk_classifiers(const struct chunk_pool *pool);
 uint32_t chunk_size(const struct chunk_pool *pool);
 /* Any thread: chunks that wait for the writer, or lie with it. */
 unsigned chunk_busy(struct chunk_pool *pool);
+/* A classifier's side: chunks it can take, of how many. */
+unsigned chunk_free(struct chunk_pool *pool, unsigned classifier, unsigned *ret_n);
 /* Closes what is in `data` up to `used` with the padding block that holds the directory. There must
  * be room: chunk_closing_size(). `directory` is complete but for magic, size and offset. */
 void chunk_close(struct chunk *chunk, const struct chunk_directory *directory,

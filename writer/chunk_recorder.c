@@ -186,7 +186,12 @@ static void op_entry(struct recorder *recorder, uint64_t slots, const struct str
                      const struct kfl_entry *entry)
 {
     struct chunk_recorder *r = (struct chunk_recorder *)recorder;
-    uint64_t hiding = recorder->plan ? slots & kfl_plan_redacts(recorder->plan) : 0;
+    uint64_t hiding;
+
+    for (uint64_t left = slots; left; left &= left - 1)
+        if (chunk_slot(r->pool, (unsigned)__builtin_ctzll(left))->no_entries)
+            slots &= ~(left & -left);
+    hiding = recorder->plan ? slots & kfl_plan_redacts(recorder->plan) : 0;
 
     if (slots & ~hiding)
         entry_store(r, slots & ~hiding, stream, entry_line(r, entry, -1));

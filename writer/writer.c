@@ -178,6 +178,7 @@ int writer_attach(struct writer *writer, const struct writer_job *config, uint32
     *slot = (struct chunk_slot){.run = job->run,
                                 .snaplen = config->snaplen,
                                 .cutoff = config->cutoff,
+                                .no_entries = config->no_entries,
                                 .name = job->name,
                                 .statement = job->statement};
     job->state = JOB_ACTIVE;

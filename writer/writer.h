@@ -62,6 +62,8 @@ struct writer_job {
     bool rotate;      /* at the quota, or by writer_release(): oldest segments go */
     uint32_t snaplen; /* 0: whole packets */
     uint64_t cutoff;  /* bytes of each stream; 0: all */
+    uint64_t age_ns;  /* with rotate: segments go when all in them is older; 0: never */
+    bool no_entries;  /* no entry list */
 };
 
 enum writer_event_type {

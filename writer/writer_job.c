@@ -14,6 +14,7 @@ enum {
     SEGMENT_SIZE_MIN = 1 << 20,
     OLD_MAX = 1 << 16,
 };
+#define NS_PER_SECOND UINT64_C(1000000000)
 
 #define LOOK_NS UINT64_C(1000000000)
 
@@ -21,6 +22,8 @@ static void look_for_files(struct job *job, uint64_t now_ns);
 static bool queue_step(struct job *job, uint64_t now_ns);
 static bool quota_has_room(struct job *job, const struct chunk *chunk);
 static bool rotate(struct job *job);
+static uint64_t segment_age(const struct job *job, const struct writer_config *settings);
+static bool oldest_is_over(const struct job *job, uint64_t now_ns);
 static bool entries_ready(struct job *job);
 static void entries_belong(struct job *job, uint32_t number, uint64_t size);
 static unsigned entries_step(struct job *job);
@@ -153,8 +156,10 @@ unsigned job_step(struct job *job, uint64_t now_ns)
         work++;
     if (job->open && job->open->state == SEGMENT_OPEN &&
         (job->state == JOB_FULL || (job->detaching && !job->queue.first) ||
-         now_ns - job->open->opened_ns >= settings->segment_age_ns))
+         now_ns - job->open->opened_ns >= segment_age(job, settings)))
         job_segment_close(job, job->open);
+    while (job->n_old && job->config.age_ns && oldest_is_over(job, now_ns) && rotate(job))
+        work++;
     for (unsigned i = 0; i < 2; i++)
         if (job->segments[i].state != SEGMENT_FREE)
             work += job_segment_step(job, &job->segments[i], now_ns);
@@ -321,6 +326,24 @@ static bool rotate(struct job *job)
     memmove(job->old, job->old + 1, job->n_old * sizeof(*job->old));
     writer_tell(job->writer, &event); /* for people; a full ring costs only the message */
     return true;
+}
+
+/* What goes by age goes by segments: they are small parts of it. */
+static uint64_t segment_age(const struct job *job, const struct writer_config *settings)
+{
+    uint64_t part = job->config.age_ns / ROTATE_PARTS;
+
+    return part && part < settings->segment_age_ns ? part : settings->segment_age_ns;
+}
+
+/* All in it is older than the next segment's first packet. */
+static bool oldest_is_over(const struct job *job, uint64_t now_ns)
+{
+    uint64_t next_s = job->n_old > 1 ? job->old[1].name.start_s
+                      : job->open    ? job->open->name.start_s
+                                     : now_ns / NS_PER_SECOND;
+
+    return next_s * NS_PER_SECOND + job->config.age_ns < now_ns;
 }
 
 /* ---- entries ---- */
