@@ -42,10 +42,10 @@ int schedule_parse_start(const char *text, uint64_t now_ns, uint64_t *ret_start_
                  text);
         return -EINVAL;
     }
-    if (!parse_hour(text, &at_ns)) {
+    if (!strchr(text, 'U') || !parse_hour(text, &at_ns)) {
         snprintf(
             reterr_text, SCHEDULE_ERROR_SIZE,
-            "start '%.80s': must be \"HH:MM UTC\", RFC 3339 (2026-01-02T03:04:05Z), or so long "
+            "start '%.80s': must be \"HH:MM UTC\" or RFC 3339 (2026-01-02T03:04:05Z), or so long "
             "ago (-10m); left out it is now",
             text);
         return -EINVAL;

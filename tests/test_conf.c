@@ -141,7 +141,7 @@ static void refusals_say_line_and_way_out(void)
     } rows[] = {
         {"\nlokback: { };", ":2: lokback: unknown key: did you mean lookback?"},
         {"zzz = 1;", ":1: zzz: unknown key: there are sources jobs cores streams lookback storage "
-                     "names control security limits"},
+                     "names control security metrics limits"},
         {"lookback: {\n siez = \"1Mi\"; };", ":2: lookback.siez: unknown key: did you mean size?"},
         {"lookback: {\n size = \"1Mx\"; };",
          ":2: lookback.size = \"1Mx\": a size is a number of bytes or has a unit"},
