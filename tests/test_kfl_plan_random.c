@@ -1,4 +1,7 @@
-/* The plan against the naive evaluator, on generated statements, entries and orders of facts. */
+/* The plan against the naive evaluator, on generated statements, entries and orders of facts:
+ * $KFL_RANDOM_CASES of them, a hundred thousand, or a million with TAPEDECK_LONG. What was asked
+ * and answered is appended to $KFL_RANDOM_LINES, for kfl1.py (test_kfl_plan_twin.py). */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -136,10 +139,34 @@ static void ask_in_order(struct kfl_plan *plan, const struct kfl_random_entry *r
     }
 }
 
+static void print_value(FILE *file, const char *before, const struct kfl_value *value)
+{
+    static char line[1 << 20];
+
+    CU_ASSERT_FATAL(kfl_json_print(value, line, sizeof line) > 0);
+    fprintf(file, "%s%.*s", before, (int)strcspn(line, "\n"), line);
+}
+
+/* One line for each statement. */
+static void print_lines(FILE *file, const struct kfl_value *record, uint64_t truth)
+{
+    for (unsigned job = 0; job < JOBS; job++) {
+        const struct kfl_value query = {
+            .type = KFL_STRING, .text = text[job], .size = (uint32_t)strlen(text[job])};
+
+        print_value(file, "{\"query\":", &query);
+        print_value(file, ",\"record\":", record);
+        fprintf(file, ",\"truth\":%s}\n", truth >> job & 1 ? "true" : "false");
+    }
+}
+
 static void the_plan_agrees_with_the_naive_evaluator(void)
 {
     const char *wanted = getenv("KFL_RANDOM_CASES");
-    uint64_t cases = wanted ? strtoull(wanted, NULL, 10) : 100000;
+    uint64_t cases = wanted                    ? strtoull(wanted, NULL, 10)
+                     : getenv("TAPEDECK_LONG") ? 1000000
+                                               : 100000;
+    FILE *lines = getenv("KFL_RANDOM_LINES") ? fopen(getenv("KFL_RANDOM_LINES"), "ae") : NULL;
     struct kfl_arena *arena = kfl_arena_create(16 << 20);
     static struct kfl_random_entry random;
     struct tally tally = {0};
@@ -160,12 +187,16 @@ static void the_plan_agrees_with_the_naive_evaluator(void)
                 if (kfl_statement_eval(statement[job], value, arena, NULL, NULL))
                     truth |= UINT64_C(1) << job;
             }
+            if (lines)
+                print_lines(lines, value, truth);
             ask_in_order(plan, &random, truth, &tally);
         }
         kfl_plan_free(plan);
         for (unsigned i = 0; i < JOBS; i++)
             kfl_statement_free(statement[i]);
     }
+    if (lines)
+        fclose(lines);
     CU_ASSERT_EQUAL(tally.wrong, 0);
     tap_note("%llu cases, seed %llu; settled at packet %.0f %%, protocol %.0f %%, request %.0f %%, "
              "response %.0f %%",
