@@ -118,7 +118,7 @@ static void address_test(const struct atom *atom, struct packet_test *test)
     else
         return;
     format_ip(address, test->ip_version, canonical);
-    if (strcmp(canonical, text))
+    if (strlen(canonical) != atom->text.size || strcmp(canonical, text))
         return;
     test->kind = PACKET_TEST_ADDRESS;
     memcpy(test->value, address, 16);
@@ -137,13 +137,15 @@ static bool address_prefix(struct kfl_slice text, struct packet_test *test)
     memcpy(prefix, text.text, text.size);
     prefix[text.size] = 0;
     n = (unsigned)sscanf(prefix, "%3u.%3u.%3u.", &parts[0], &parts[1], &parts[2]);
-    for (unsigned i = 0; i < n && n <= 3; i++) {
+    if (n - 1 > 2) /* none, or the end came first */
+        return false;
+    for (unsigned i = 0; i < n; i++) {
         if (parts[i] > 255)
             return false;
         at += (unsigned)snprintf(canonical + at, sizeof canonical - at, "%u.", parts[i]);
         address[12 + i] = (uint8_t)parts[i];
     }
-    if (strcmp(canonical, prefix))
+    if (at != text.size || memcmp(canonical, text.text, at)) /* a text may hold zeros */
         return false;
     memset(mask, 0xff, 16);
     memset(mask + 12 + n, 0, 4 - n);
