@@ -17,6 +17,8 @@ enum {
     WINDOW_SIZE = 4 << 20, /* of a mapped file: made present at once */
     KEEP_SIZE = 64 << 20,  /* behind the reader: what is probably still in use */
     INPUT_SIZE = 256 << 10,
+    READ_SIZE =
+        128 << 10, /* of a regular file at once: it is still in the cache when it is looked at */
 };
 
 struct file_bytes_gzip {
@@ -29,7 +31,7 @@ static int map_file(struct file_bytes *bytes);
 static int read_segment(struct file_bytes *bytes, size_t n);
 static int gzip_begin(struct file_bytes *bytes, const uint8_t *input, size_t size);
 
-int file_bytes_open(struct file_bytes *bytes, const char *path)
+int file_bytes_open(struct file_bytes *bytes, const char *path, bool map)
 {
     struct stat status;
     uint8_t magic[2];
@@ -47,8 +49,9 @@ int file_bytes_open(struct file_bytes *bytes, const char *path)
     if (S_ISREG(status.st_mode) && status.st_size > 0 && lseek(bytes->fd, 0, SEEK_CUR) == 0 &&
         (pread(bytes->fd, magic, 2, 0) != 2 || magic[0] != 0x1f || magic[1] != 0x8b)) {
         bytes->size = (uint64_t)status.st_size;
-        if (map_file(bytes) == 0)
+        if (map && map_file(bytes) == 0)
             return 0;
+        bytes->regular = true;
     }
     bytes->segments = mmap(NULL, (size_t)FILE_BYTES_SEGMENT_SIZE * FILE_BYTES_N_SEGMENTS,
                            PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -161,9 +164,9 @@ static ssize_t read_now(struct file_bytes *bytes, uint8_t *into, size_t size)
     ssize_t n;
 
     /* Standard input is shared with others: it is asked instead of made non-blocking. */
-    if (poll(&ready, 1, 0) == 0)
+    if (!bytes->regular && poll(&ready, 1, 0) == 0)
         return -EAGAIN;
-    n = read(bytes->fd, into, size);
+    n = read(bytes->fd, into, bytes->regular && size > READ_SIZE ? READ_SIZE : size);
     if (n < 0)
         return errno == EINTR ? -EAGAIN : -errno;
     return n;
@@ -233,12 +236,13 @@ static int read_segment(struct file_bytes *bytes, size_t n)
 
         if (bytes->ended)
             return -ENODATA;
-        if ((size_t)(limit - bytes->at) < n) {
+        if ((size_t)(limit - bytes->at) < n || (bytes->at - base >= READ_SIZE && bytes->regular)) {
             int rc = segment_next(bytes);
 
-            if (rc)
+            if (!rc)
+                continue;
+            if ((size_t)(limit - bytes->at) < n)
                 return rc;
-            continue;
         }
         if (bytes->offset == 0 && bytes->end - bytes->at < 2)
             size = INPUT_SIZE - 2; /* it may turn out to be gzip's */

@@ -1,9 +1,11 @@
 /* file_bytes.h - the bytes of a capture file in order, each asked for before it is read.
  *
- * A regular file is mapped: nothing is copied, pages behind the reader are given back. A pipe,
- * standard input and a gzip file are read into segments: a packet pins the segment it lies in until
- * it is released, and a reader that finds all segments pinned waits (-EAGAIN), so memory is bounded
- * and nothing is lost.
+ * Bytes are read into segments: a packet pins the segment it lies in until it is released, and a
+ * reader that finds all segments pinned waits (-EAGAIN), so memory is bounded and nothing is lost.
+ * A regular file comes in pieces that the processor's cache holds, and the same two segments serve
+ * in turn: one copy by the kernel costs less than a miss for each packet of a mapping. Who needs
+ * the bytes for longer has the file mapped: nothing is copied, pages behind the reader are given
+ * back.
  *
  *     file_bytes_need(b, 16)   at least 16 contiguous bytes at b->at
  *     file_bytes_take(b, 16)   they are read
@@ -29,6 +31,7 @@ struct file_bytes {
     uint64_t to_skip;        /* still to be passed over before `at` is valid */
     int fd;
     bool mapped;
+    bool regular;    /* a file on a disk, not mapped: a read never waits */
     bool ended;      /* the stream has no more bytes */
     uint8_t segment; /* where `at` points */
 
@@ -40,8 +43,9 @@ struct file_bytes {
     struct file_bytes_gzip *gzip;
 };
 
-/* path: "-" is standard input. -> 0 or -errno. */
-int file_bytes_open(struct file_bytes *bytes, const char *path);
+/* path: "-" is standard input. map: the bytes of a regular file stay until close. -> 0 or -errno.
+ */
+int file_bytes_open(struct file_bytes *bytes, const char *path, bool map);
 void file_bytes_close(struct file_bytes *bytes);
 
 /* -> 0; -EAGAIN: not yet; -ENODATA: the file ends before; -EBADMSG: broken gzip; -errno. */

@@ -23,6 +23,7 @@ struct source_config {
     unsigned queues;       /* 0: all the device has */
     uint32_t snaplen;      /* 0: whole packets */
     bool promiscuous;
+    bool stays;      /* file: packets' bytes stay until close, where the file can be mapped */
     bool generic;    /* af_xdp: do not try native mode */
     bool copy;       /* af_xdp: do not try zero-copy */
     bool busy;       /* poll without sleeping (af_xdp: busy polling) */
@@ -74,7 +75,7 @@ struct source_base {
     struct source_config config;  /* strings copied */
     unsigned n_queues;
     uint16_t number; /* in the pipeline; put into packets */
-    bool stays;      /* packets' bytes stay where they are until close, released or not */
+    bool stays;      /* they do: packets' bytes stay where they are, released or not */
     char name[64];   /* what stats call it: the interface, the device, the file's name */
 };
 

@@ -35,7 +35,7 @@ static int file_open(const struct source_config *config, struct source **ret_sou
     file = calloc(1, sizeof(*file));
     if (!file)
         return -ENOMEM;
-    rc = file_bytes_open(&file->bytes, config->interface);
+    rc = file_bytes_open(&file->bytes, config->interface, config->stays);
     if (rc) {
         snprintf(reterr_text, SOURCE_ERROR_SIZE, "%.160s: %s", config->interface, strerror(-rc));
         free(file);

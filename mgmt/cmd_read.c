@@ -168,7 +168,8 @@ static int open_sources(struct read *read)
     if (!read->sources)
         return CLI_FAILED;
     for (int i = 0; i < read->cli->n_args; i++) {
-        const struct source_config config = {.type = "file", .interface = read->cli->args[i]};
+        const struct source_config config = {
+            .type = "file", .interface = read->cli->args[i], .stays = values.out != NULL};
         char why[SOURCE_ERROR_SIZE] = "";
         struct source *source;
         struct stat stat_;
