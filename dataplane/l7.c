@@ -115,6 +115,12 @@ void l7_data(struct l7_context *context, struct stream *stream, enum kfl_side si
     if (!l7 || !size)
         return;
     arrived(l7, side, data, size);
+    if (l7->side[side].skip > size && l7->ending == RUNNING) { /* the midst of what nobody reads */
+        l7->side[side].skip -= size;
+        l7->side[side].last_ns = ts_ns;
+        l7->order++;
+        return;
+    }
     if (l7->ending == ENDED)
         return;
     l7_hold(l7);

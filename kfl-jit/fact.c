@@ -36,11 +36,6 @@ void fact_tape_reset(struct fact_tape *tape)
     tape->cut = false;
 }
 
-bool fact_wanted(const struct fact_tape *tape, enum kfl_field field)
-{
-    return tape->demand->all || tape->demand->field[field] != 0;
-}
-
 bool fact_wanted_key(const struct fact_tape *tape, enum kfl_field field, const char *key,
                      size_t key_size)
 {

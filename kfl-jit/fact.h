@@ -48,7 +48,22 @@ _Static_assert(sizeof(struct fact) == 16, "nodes are 8 byte aligned runs");
 
 enum { FACT_DEPTH_MAX = 32 };
 
-struct kfl_demand;
+/* Which fields someone reads; for maps, which keys. Filled by the plan, read by dissectors.
+ * It is closed: what contains a wanted field is at least 1, what is inside a wanted whole is 2, so
+ * a row's own number says whether to write it. */
+struct kfl_demand {
+    bool all;
+    uint8_t field[KFL_FIELD_COUNT]; /* 0 nobody; 1 some members or keys of it; 2 all of it */
+    uint32_t protos;                /* protocols in whose entries something is read or whose
+                                       entries have to be told apart */
+    uint32_t n_keys;                /* of maps wanted by key */
+    struct kfl_demand_key {
+        uint16_t field;
+        uint16_t size;
+        const char *key;
+    } * keys;
+};
+extern const struct kfl_demand kfl_demand_all, kfl_demand_none;
 
 struct fact_tape {
     uint8_t *base;     /* caller's buffer, 8 byte aligned */
@@ -68,7 +83,10 @@ void fact_tape_init(struct fact_tape *tape, void *buffer, uint32_t capacity,
 void fact_tape_reset(struct fact_tape *tape);
 
 /* Does anyone read this field (or something below it)? */
-bool fact_wanted(const struct fact_tape *tape, enum kfl_field field);
+static inline bool fact_wanted(const struct fact_tape *tape, enum kfl_field field)
+{
+    return tape->demand->all || tape->demand->field[field] != 0;
+}
 /* Does anyone read this member of this map? `key` as FIELDS.md spells it (canonical header name). */
 bool fact_wanted_key(const struct fact_tape *tape, enum kfl_field field, const char *key,
                      size_t key_size);

@@ -19,6 +19,7 @@
 #ifndef KFL_PLAN_H
 #define KFL_PLAN_H
 
+#include "fact.h"
 #include "kfl.h"
 
 enum { KFL_SLOT_MAX = 64, KFL_WORKER_MAX = 64 };
@@ -76,23 +77,5 @@ bool kfl_plan_redact(const struct kfl_plan *plan, unsigned slot, struct kfl_valu
 
 /* What `kfl explain` prints about it: text, malloc'ed. */
 char *kfl_plan_explain(const struct kfl_plan *plan);
-
-/* ---- demand ---- */
-/* Which fields someone reads; for maps, which keys. Filled by the plan, read by dissectors.
- * It is closed: what contains a wanted field is at least 1, what is inside a wanted whole is 2, so
- * a row's own number says whether to write it. */
-struct kfl_demand {
-    bool all;
-    uint8_t field[KFL_FIELD_COUNT]; /* 0 nobody; 1 some members or keys of it; 2 all of it */
-    uint32_t protos;                /* protocols in whose entries something is read or whose
-                                       entries have to be told apart */
-    uint32_t n_keys;                /* of maps wanted by key */
-    struct kfl_demand_key {
-        uint16_t field;
-        uint16_t size;
-        const char *key;
-    } * keys;
-};
-extern const struct kfl_demand kfl_demand_all, kfl_demand_none;
 
 #endif

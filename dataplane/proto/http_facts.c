@@ -104,12 +104,25 @@ void http_know(struct http_known *known, const struct http_field *field)
     }
 }
 
+static bool target_wanted(const struct fact_tape *tape)
+{
+    return fact_wanted(tape, KFL_FIELD_HTTP_REQUEST_URL) ||
+           fact_wanted(tape, KFL_FIELD_HTTP_REQUEST_TARGET_URI) ||
+           fact_wanted(tape, KFL_FIELD_HTTP_REQUEST_PATH) ||
+           fact_wanted(tape, KFL_FIELD_HTTP_REQUEST_PATH_SEGMENTS) ||
+           fact_wanted(tape, KFL_FIELD_HTTP_REQUEST_QUERY_STRING) ||
+           fact_wanted(tape, KFL_FIELD_HTTP_REQUEST_GRPC_SERVICE) ||
+           fact_wanted(tape, KFL_FIELD_HTTP_REQUEST_GRPC_METHOD);
+}
+
 void http_target_facts(struct fact_tape *tape, struct http_scratch *scratch,
                        struct http_text target, bool grpc)
 {
     struct http_text path = target, query = {0}, rest;
     const uint8_t *at;
 
+    if (!target_wanted(tape))
+        return;
     fact_string(tape, KFL_FIELD_HTTP_REQUEST_URL, target.at, target.size);
     fact_string(tape, KFL_FIELD_HTTP_REQUEST_TARGET_URI, target.at, target.size);
     at = target.size ? memchr(target.at, '?', target.size) : NULL;
