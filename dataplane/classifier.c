@@ -188,6 +188,8 @@ static int create_parts(struct classifier *classifier)
     if (config->lookback_size)
         err = lookback_create(config->lookback_kind, config->lookback_size, config->lookback_ttl_ns,
                               &classifier->lookback);
+    if (!err && config->lookback_size && config->lookback_resident)
+        err = lookback_take_memory(classifier->lookback);
     if (err)
         return err;
     tcp.lookback = classifier->lookback;

@@ -39,6 +39,7 @@ struct classifier_config {
     enum lookback_kind lookback_kind;
     uint64_t lookback_size; /* 0: none; packets of open streams are counted but not kept */
     uint64_t lookback_ttl_ns;
+    bool lookback_resident;  /* its memory is taken before the first packet */
     uint64_t waiting_memory; /* bytes for entries that wait for their stream's end */
     struct recorder *recorder;
     struct ring *out; /* heavy streams that no job wants are told here (pushdown.h); or null */

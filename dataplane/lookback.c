@@ -77,6 +77,14 @@ int lookback_create(enum lookback_kind kind, uint64_t size, uint64_t ttl_ns,
     return 0;
 }
 
+int lookback_take_memory(struct lookback *lookback)
+{
+    /* Kernels before 5.14 do not know it: there pages come as they are touched. */
+    if (madvise(lookback->ring, lookback->capacity, MADV_POPULATE_WRITE) && errno != EINVAL)
+        return -ENOMEM;
+    return 0;
+}
+
 void lookback_free(struct lookback *lookback)
 {
     if (!lookback)

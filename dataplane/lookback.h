@@ -52,6 +52,8 @@ struct lookback;
  * much older than the newest count as gone; 0: no limit. -> 0 or -errno. */
 int lookback_create(enum lookback_kind kind, uint64_t size, uint64_t ttl_ns,
                     struct lookback **ret_lookback);
+/* Takes all of it from the system now, not page by page as packets come. -> 0 or -ENOMEM */
+int lookback_take_memory(struct lookback *lookback);
 void lookback_free(struct lookback *lookback);
 
 /* Takes the packet in; counted: the sum has it as recorded already. -> its position. A packet
