@@ -177,7 +177,9 @@ static void put_option(struct block *block, enum pcapng_option code, const void 
 
 static uint32_t text_size(const char *text, uint32_t size_max)
 {
-    return text ? (uint32_t)strnlen(text, size_max) : 0;
+    size_t size = text ? strlen(text) : 0;
+
+    return size < size_max ? (uint32_t)size : size_max;
 }
 
 static void put_pad(struct block *block, uint32_t size)

@@ -208,7 +208,8 @@ static enum l7_probe read_head(const uint8_t *data, size_t size, struct head *re
     if (c.short_)
         return size < 24 ? L7_PROBE_MORE : L7_PROBE_NO;
     ret->at = (uint32_t)(c.at - data);
-    return content <= length ? L7_PROBE_YES : L7_PROBE_NO;
+    /* Each element lies within the one around it. */
+    return content <= length && ret->at <= ret->length ? L7_PROBE_YES : L7_PROBE_NO;
 }
 
 static enum l7_probe probe(const struct l7_probe_input *in, bool *ret_swap)

@@ -219,7 +219,7 @@ static bool tsn_new(struct sctp_side *side, uint32_t tsn)
         side->tsn = tsn;
         return true;
     }
-    if (-ahead >= TSN_WINDOW || side->tsn_seen >> -ahead & 1)
+    if (ahead <= -TSN_WINDOW || side->tsn_seen >> -ahead & 1)
         return false;
     side->tsn_seen |= UINT64_C(1) << -ahead;
     return true;
