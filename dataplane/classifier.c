@@ -257,6 +257,8 @@ static void one_packet(struct classifier *classifier, struct packet *packet)
             return;
         }
     }
+    if (classifier->config.learn)
+        dns_names_learn(classifier->config.learn, classifier->config.number, packet);
     stream = stream_find_or_add(classifier->streams, packet, &new);
     if (!stream) {
         no_room(classifier, packet);

@@ -15,6 +15,7 @@
 
 #include "../kfl-jit/plan.h"
 #include "counters.h"
+#include "dns_names.h"
 #include "l7.h"
 #include "lookback.h"
 #include "packet.h"
@@ -42,6 +43,7 @@ struct classifier_config {
     bool lookback_resident;  /* its memory is taken before the first packet */
     uint64_t waiting_memory; /* bytes for entries that wait for their stream's end */
     struct recorder *recorder;
+    struct dns_names *learn; /* names out of DNS answers go here; or null */
     struct ring *out; /* heavy streams that no job wants are told here (pushdown.h); or null */
 };
 

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../dataplane/dns_names.h"
 #include "../dataplane/interface.h"
 #include "../dataplane/pipeline.h"
 #include "command.h"
@@ -30,7 +31,7 @@ static struct {
     struct option_texts kfl;
     const char *names, *out;
     int64_t workers;
-    bool entries, summary;
+    bool entries, summary, learn_dns;
 } values = {.workers = 1};
 
 const struct option_row cmd_read_options[] = {
@@ -39,6 +40,8 @@ const struct option_row cmd_read_options[] = {
     OPTION_TEXT("names", 0, "FILE", values.names,
                 "names of addresses: lines `IP NAME [NAMESPACE]`"
                 " or kubectl's JSON"),
+    OPTION_FLAG("learn-dns", 0, values.learn_dns,
+                "addresses without a name get that of the DNS answers in the files"),
     OPTION_INT("workers", 0, "N", values.workers, 1, PIPELINE_CLASSIFIER_MAX,
                "classify in N threads"),
     OPTION_TEXT("write", 'w', "OUT", values.out, "write the packets of matched streams as PCAPNG"),
@@ -57,6 +60,7 @@ struct read { /* one run */
     bool stays;    /* all of them are mapped */
     struct names_pool *names_pool;
     struct names_board *names;
+    struct dns_names *learned; /* null unless --learn-dns */
     struct read_output output;
     struct read_recorder *recorders[PIPELINE_CLASSIFIER_MAX];
     struct pipeline *pipeline;
@@ -144,13 +148,17 @@ static int load_names(struct read *read)
     struct names *names;
     int err;
 
-    if (!values.names)
+    if (!values.names && !values.learn_dns)
         return CLI_DONE;
     err = names_pool_create(names_bytes, &read->names_pool);
     if (!err)
         err = names_board_create(&read->names);
+    if (!err && values.learn_dns)
+        err = dns_names_create(PIPELINE_CLASSIFIER_MAX, &read->learned);
     if (!err)
-        err = names_load(read->names_pool, &values.names, 1, &names, why);
+        names_board_set_learned(read->names, read->learned);
+    if (!err)
+        err = names_load(read->names_pool, &values.names, values.names ? 1 : 0, &names, why);
     if (err) {
         cli_error(read->cli, "%s", *why ? why : strerror(-err));
         return CLI_USAGE;
@@ -214,8 +222,10 @@ static int build(struct read *read)
     };
     int err = 0;
 
-    if (read->names)
+    if (read->names) {
         config.classifier.streams.names = (struct stream_name_source){names_lookup, read->names};
+        config.classifier.learn = read->learned;
+    }
     if (values.out) { /* else nothing needs the past: packets are counted */
         config.classifier.lookback_kind = read->stays ? LOOKBACK_REFERENCES : LOOKBACK_COPIES;
         config.classifier.lookback_size =
@@ -345,6 +355,7 @@ static void release(struct read *read)
         source_close(read->sources[i]);
     free(read->sources);
     names_board_free(read->names);
+    dns_names_free(read->learned);
     names_pool_free(read->names_pool);
     for (unsigned i = 0; i < read->n_statements; i++)
         kfl_statement_free(read->statements[i]);

@@ -64,6 +64,7 @@ struct conf {
     struct conf_texts names_files;
     const char *kubernetes, *kubernetes_context;
     uint64_t names_memory;
+    bool names_learn_dns;
     const char *control_socket, *control_group, *control_read_group;
     const char *security_user, *security_seccomp;
     const char *metrics_address;

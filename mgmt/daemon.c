@@ -16,7 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../dataplane/dns_names.h"
 #include "../dataplane/interface.h"
+#include "../dataplane/pipeline.h"
 #include "../writer/repair.h"
 #include "files.h"
 #include "log.h"
@@ -117,6 +119,7 @@ void daemon_close(struct daemon *daemon)
     kube_close(daemon->kube);
     names_board_free(daemon->names);
     names_spells_free(daemon->spells);
+    dns_names_free(daemon->learned);
     names_pool_free(daemon->names_pool);
     if (daemon->lock >= 0)
         close(daemon->lock);
@@ -217,6 +220,10 @@ static int open_names(struct daemon *daemon, char *reterr_text)
 
     if (!err)
         err = names_board_create(&daemon->names);
+    if (!err && daemon->conf->names_learn_dns)
+        err = dns_names_create(PIPELINE_CLASSIFIER_MAX, &daemon->learned);
+    if (!err)
+        names_board_set_learned(daemon->names, daemon->learned);
     if (!err)
         err = names_watch_open(daemon->names_pool, daemon->names, &daemon->conf->names_files,
                                &daemon->names_watch, why);

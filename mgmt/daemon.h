@@ -29,6 +29,7 @@ struct daemon {
     int lock;              /* on STORE/lock */
     struct names_pool *names_pool;
     struct names_board *names;
+    struct dns_names *learned; /* null unless names.learn_dns */
     struct names_watch *names_watch;
     struct names_spells *spells; /* null: nothing but files */
     struct kube *kube;           /* null: not asked */

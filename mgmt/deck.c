@@ -557,6 +557,8 @@ static int open_pipeline(struct deck *deck, const struct conf *conf, struct name
     if (names) {
         streams->names.lookup = names_lookup;
         streams->names.context = names;
+        config.classifier.learn = names_board_learned(names);
+        config.learns_dns = config.classifier.learn != NULL;
     }
     config.classifier.number_base = numbers_first(deck->numbers);
     deck->streams = *streams;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../dataplane/dns_names.h"
 #include "../kfl-jit/ensure.h"
 #include "names_spells.h"
 
@@ -50,6 +51,7 @@ struct reader {
 struct names_board {
     struct names *_Atomic current;
     const struct names_spells *spells; /* null: none */
+    struct dns_names *learned;         /* null: none */
     struct reader readers[READERS];
 };
 
@@ -310,6 +312,16 @@ void names_board_set_spells(struct names_board *board, const struct names_spells
     board->spells = spells;
 }
 
+void names_board_set_learned(struct names_board *board, struct dns_names *learned)
+{
+    board->learned = learned;
+}
+
+struct dns_names *names_board_learned(const struct names_board *board)
+{
+    return board->learned;
+}
+
 const struct names *names_published(const struct names_board *board)
 {
     return atomic_load(&board->current);
@@ -330,6 +342,10 @@ bool names_lookup(void *context, const uint8_t addr[16], uint64_t ts_ns, const c
     if (board->spells && (!found || prefix < 128))
         found |= names_spells_find(board->spells, addr, ts_ns, ret_name, ret_namespace);
     atomic_fetch_sub(&reader->inside, 1);
+    if (!found && board->learned && dns_names_find(board->learned, addr, ts_ns, ret_name)) {
+        *ret_namespace = "";
+        found = true;
+    }
     return found;
 }
 

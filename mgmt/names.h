@@ -32,6 +32,7 @@ enum { NAMES_ERROR_SIZE = 512, NAMES_TEXT_MAX = 253, NAMES_FILES_MAX = 16 };
 
 struct names_pool;
 struct names;
+struct dns_names;
 
 int names_pool_create(size_t size_max, struct names_pool **ret_pool); /* bytes of texts */
 void names_pool_free(struct names_pool *pool);
@@ -94,6 +95,9 @@ void names_publish(struct names_board *board, struct names *names);
 const struct names *names_published(const struct names_board *board); /* publishing thread */
 /* Before the first lookup, made with names_board_wait() and the board; stays the caller's. */
 void names_board_set_spells(struct names_board *board, const struct names_spells *spells);
+/* What DNS answers say, for addresses that nothing else names; likewise. */
+void names_board_set_learned(struct names_board *board, struct dns_names *learned);
+struct dns_names *names_board_learned(const struct names_board *board); /* null: none */
 /* Until every lookup that had begun is over; context: a board. */
 void names_board_wait(void *context);
 /* The stream table's struct stream_name_source; context: a board. ts_ns: time of the packet that

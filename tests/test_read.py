@@ -122,6 +122,17 @@ def made_here(tmp):
     got = rows('--names', names, '--kfl', 'src.name == "client" and response.status == 404', path)
     ok(len(got) == 1 and got[0]['src']['name'] == 'client', '--names', got)
 
+    dns = os.path.join(SHARED, 'corpus', 'open', 'mixed', 'zeek-wikipedia.pcap')
+    if os.path.exists(dns):
+        learned = rows('--learn-dns', '--kfl', 'http and dst.name == "upload.wikimedia.org"', dns)
+        ok(len(learned) > 1 and {r['dst']['ip'] for r in learned} == {'208.80.152.3'}
+           and not rows('--kfl', 'dst.name != ""', dns), '--learn-dns', learned)
+        open(names, 'w').write('208.80.152.0/24 wikimedia\n')
+        got = rows('--learn-dns', '--names', names, '--kfl', 'dst.name == "wikimedia"', dns)
+        ok(len(got) >= len(learned), 'a name in a file goes before that of an answer', got)
+    else:
+        ok(True, '--learn-dns # SKIP ../shared is not there')
+
     got = rows(path, path)
     ok([r['packets'] for r in got] == [2 * len(s) for s in streams], 'two files have one stream table', got)
     code, text, _ = read('--json', '-', stdin=cap.bytes())
