@@ -141,7 +141,7 @@ static void null_flush(struct recorder *base, uint64_t now_ns, bool all)
 static const struct recorder_ops null_ops = {null_reserve, null_commit, null_entry, null_matched,
                                              null_ended,   null_due,    null_flush};
 
-static void fail(const char *what, const char *why)
+__attribute__((noreturn)) static void fail(const char *what, const char *why)
 {
     fprintf(stderr, "bench_pipeline: %s: %s\n", what, why);
     exit(1);
