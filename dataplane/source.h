@@ -76,6 +76,7 @@ struct source_base {
     unsigned n_queues;
     uint16_t number; /* in the pipeline; put into packets */
     bool stays;      /* they do: packets' bytes stay where they are, released or not */
+    uint64_t size;   /* bytes of a capture file; 0: not known (a pipe, packed, live) */
     char name[64];   /* what stats call it: the interface, the device, the file's name */
 };
 

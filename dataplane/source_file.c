@@ -47,6 +47,7 @@ static int file_open(const struct source_config *config, struct source **ret_sou
              name && name[1] ? name + 1 : file->path);
     file->base.n_queues = 1;
     file->base.stays = file->bytes.mapped;
+    file->base.size = file->bytes.size;
     file->snaplen = config->snaplen ? config->snaplen : UINT32_MAX;
     /* What comes through a pipe may not be there yet: rx asks again. */
     rc = read_magic(file);

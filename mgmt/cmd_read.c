@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -57,6 +56,7 @@ struct read { /* one run */
     struct source **sources;
     unsigned n_sources;
     uint64_t size; /* bytes of the files, together */
+    bool sized;    /* it is known of all of them */
     bool stays;    /* all of them are mapped */
     struct names_pool *names_pool;
     struct names_board *names;
@@ -87,6 +87,7 @@ int cmd_read(const struct cli *cli)
 {
     struct read read = {
         .cli = cli,
+        .sized = true,
         .stays = true,
         .output = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1},
     };
@@ -180,7 +181,6 @@ static int open_sources(struct read *read)
             .type = "file", .interface = read->cli->args[i], .stays = values.out != NULL};
         char why[SOURCE_ERROR_SIZE] = "";
         struct source *source;
-        struct stat stat_;
 
         if (source_open(&config, (uint16_t)read->n_sources, &source, why)) {
             cli_error(read->cli, "%s", why);
@@ -189,8 +189,8 @@ static int open_sources(struct read *read)
         }
         read->sources[read->n_sources++] = source;
         read->stays &= source_base(source)->stays;
-        if (!stat(config.interface, &stat_))
-            read->size += (uint64_t)stat_.st_size;
+        read->sized &= source_base(source)->size > 0;
+        read->size += source_base(source)->size;
     }
     return status;
 }
@@ -199,7 +199,7 @@ static uint64_t streams_max(const struct read *read)
 {
     uint64_t n = read->size / FRAME_MIN + 1024;
 
-    return read->stays && n < STREAMS_MAX ? n : STREAMS_MAX;
+    return read->sized && n < STREAMS_MAX ? n : STREAMS_MAX;
 }
 
 static int build(struct read *read)

@@ -117,8 +117,8 @@ void daemon_close(struct daemon *daemon)
     jobs_free(daemon->jobs);
     names_watch_close(daemon->names_watch);
     kube_close(daemon->kube);
+    names_spells_free(daemon->spells); /* asks the board who may still read */
     names_board_free(daemon->names);
-    names_spells_free(daemon->spells);
     dns_names_free(daemon->learned);
     names_pool_free(daemon->names_pool);
     if (daemon->lock >= 0)

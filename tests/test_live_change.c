@@ -10,7 +10,7 @@
 #include "wire.h"
 
 enum { CONNECTIONS = 60, REQUESTS = 12000, STAYS = 5, CLASSIFIERS = 2, FIRST_PORT = 2000 };
-enum { SECONDS = 10, SECONDS_LONG = 60 };
+enum { SECONDS = 10, SECONDS_LONG = 60, REPLAYS_MAX = 20 };
 
 static struct wire wire;
 static char path[] = "/tmp/tapedeck-live-change-XXXXXX";
@@ -218,7 +218,8 @@ static void the_job_that_stays_gets_the_same_packets(void)
         slots[slot].state = SLOT_IN_USE;
     }
     until_ns = now_ns() + (getenv("TAPEDECK_LONG") ? SECONDS_LONG : SECONDS) * UINT64_C(1000000000);
-    while (now_ns() < until_ns) {
+    /* A loaded machine may take longer for a first round of everything. */
+    while (now_ns() < until_ns || (!(n_created && n_deleted) && n_replays < REPLAYS_MAX)) {
         replay_begin();
         while (!pipeline_done(run.pipeline)) {
             change();

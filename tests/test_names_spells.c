@@ -34,8 +34,8 @@ static void open_lab(struct lab *lab)
 
 static void close_lab(struct lab *lab)
 {
-    names_board_free(lab->board);
     names_spells_free(lab->spells);
+    names_board_free(lab->board);
     names_pool_free(lab->pool);
 }
 
