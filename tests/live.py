@@ -200,6 +200,8 @@ class Lab:
     def stop(self, process, how=signal.SIGTERM, seconds=30):
         """-> exit status"""
         if process.poll() is None:
+            if getattr(process, "capture", None):
+                time.sleep(1.5)  # the kernel hands tcpdump its last packets after a second; a signal would lose them
             process.send_signal(how)
         try:
             return process.wait(seconds)
