@@ -105,8 +105,11 @@ jobs = ( {{ name = "all"; kfl = "tcp or udp or icmp"; }} );
             inject(lab, frames)
 
         def complete():
-            rows = [r for r in lab.tapedeck_json("stats") if r.get("kind") == "source"]
-            return sum(r["rx"] for r in rows) >= len(frames) and all(r["difference"] == 0 for r in rows)
+            stats = lab.tapedeck_json("stats")
+            rows = [r for r in stats if r.get("kind") == "source"]
+            # What is still in a ring when the job is stopped is not the job's any more.
+            return (sum(r["rx"] for r in rows) >= len(frames) and all(r["difference"] == 0 for r in rows)
+                    and all(r.get("in_flight", 0) == 0 for r in stats))
         wait_for(complete, 60, f"{len(frames)} packets to be received: {lab.tapedeck('stats', check=False)}")
         lab.tapedeck("job", "stop", "all")
         out = lab.path("all.pcapng")
