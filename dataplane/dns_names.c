@@ -19,7 +19,9 @@ enum {
     ANSWERS_MAX = 64,     /* of one message */
     CHAIN_MAX = 8,        /* CNAMEs */
     READS_MAX = 16,       /* of a slot that is being written */
+    PROTOCOL_TCP = 6,
     PROTOCOL_UDP = 17,
+    HEADER_SIZE = 12, /* of a message */
 };
 
 struct slot {
@@ -59,6 +61,7 @@ struct record {
 enum { TYPE_A = 1, TYPE_CNAME = 5, TYPE_AAAA = 28, CLASS_IN = 1 };
 
 static void *map(size_t size);
+static void segment(struct dns_names *names, struct writer *writer, struct message rest);
 static void answers(struct dns_names *names, struct writer *writer, const struct message *message);
 static void follow(struct dns_names *names, struct writer *writer, const struct message *message,
                    struct cursor c, unsigned n_answers, const char *asked);
@@ -111,10 +114,13 @@ void dns_names_learn(struct dns_names *names, unsigned writer, const struct pack
     uint16_t port = packet->key.port[packet->sender];
     struct message message = {packet->data + packet->payload, packet->payload_size, packet->ts_ns};
 
-    if (packet->ip_protocol != PROTOCOL_UDP || (port != 53 && port != 5353 && port != 5355) ||
+    if ((port != 53 && port != 5353 && port != 5355) ||
         packet->flags & (PACKET_FRAGMENT | PACKET_NO_PORTS | PACKET_NO_IP))
         return;
-    answers(names, &names->writers[writer], &message);
+    if (packet->ip_protocol == PROTOCOL_UDP)
+        answers(names, &names->writers[writer], &message);
+    else if (packet->ip_protocol == PROTOCOL_TCP)
+        segment(names, &names->writers[writer], message);
 }
 
 bool dns_names_find(const struct dns_names *names, const uint8_t addr[16], uint64_t ts_ns,
@@ -164,6 +170,23 @@ static void *map(size_t size)
 }
 
 /* ---- the message ---- */
+
+/* Messages behind their lengths (RFC 1035, 4.2.2), as many as begin here; of one that goes on in
+ * the next segment, the answers that are here. */
+static void segment(struct dns_names *names, struct writer *writer, struct message rest)
+{
+    while (rest.size > 2 + HEADER_SIZE) {
+        size_t size = (size_t)(rest.data[0] << 8 | rest.data[1]);
+        size_t here = size < rest.size - 2 ? size : rest.size - 2;
+        const struct message message = {rest.data + 2, here, rest.ts_ns};
+
+        if (size < HEADER_SIZE)
+            return;
+        answers(names, writer, &message);
+        rest.data += 2 + here;
+        rest.size -= 2 + here;
+    }
+}
 
 /* A response without error to a question about addresses; of mDNS also one without a question. */
 static void answers(struct dns_names *names, struct writer *writer, const struct message *message)

@@ -6,9 +6,10 @@
  *
  * An address of an answer (A, AAAA; RFC 1035, 3596) gets the name that was asked for, however many
  * CNAMEs lie between, from the answer's time until the smallest of their TTLs is over. Of several
- * answers the last one counts. Answers are those over UDP from ports 53, 5353 (mDNS; RFC 6762: the
- * name is the record's own) and 5355 (LLMNR); nothing has to be dissected for it, so streams that
- * no job wants stay cheap.
+ * answers the last one counts. Answers are those from ports 53, 5353 (mDNS; RFC 6762: the
+ * name is the record's own) and 5355 (LLMNR), over UDP, and over TCP as far as they are in the
+ * segment that they begin; nothing has to be dissected for it, so streams that no job wants stay
+ * cheap.
  *
  * Everything is bounded and taken at the start. When the slots of an address's set are taken, the
  * one that ends first goes; a text stays for good, because streams hold on to it: when the arena

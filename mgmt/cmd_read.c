@@ -30,7 +30,7 @@ static struct {
     struct option_texts kfl;
     const char *names, *out;
     int64_t workers;
-    bool entries, summary, learn_dns;
+    bool entries, summary, no_learn_dns;
 } values = {.workers = 1};
 
 const struct option_row cmd_read_options[] = {
@@ -39,8 +39,8 @@ const struct option_row cmd_read_options[] = {
     OPTION_TEXT("names", 0, "FILE", values.names,
                 "names of addresses: lines `IP NAME [NAMESPACE]`"
                 " or kubectl's JSON"),
-    OPTION_FLAG("learn-dns", 0, values.learn_dns,
-                "addresses without a name get that of the DNS answers in the files"),
+    OPTION_FLAG("no-learn-dns", 0, values.no_learn_dns,
+                "do not name addresses by the DNS answers in the files"),
     OPTION_INT("workers", 0, "N", values.workers, 1, PIPELINE_CLASSIFIER_MAX,
                "classify in N threads"),
     OPTION_TEXT("write", 'w', "OUT", values.out, "write the packets of matched streams as PCAPNG"),
@@ -60,7 +60,7 @@ struct read { /* one run */
     bool stays;    /* all of them are mapped */
     struct names_pool *names_pool;
     struct names_board *names;
-    struct dns_names *learned; /* null unless --learn-dns */
+    struct dns_names *learned; /* null: --no-learn-dns */
     struct read_output output;
     struct read_recorder *recorders[PIPELINE_CLASSIFIER_MAX];
     struct pipeline *pipeline;
@@ -149,12 +149,12 @@ static int load_names(struct read *read)
     struct names *names;
     int err;
 
-    if (!values.names && !values.learn_dns)
+    if (!values.names && values.no_learn_dns)
         return CLI_DONE;
     err = names_pool_create(names_bytes, &read->names_pool);
     if (!err)
         err = names_board_create(&read->names);
-    if (!err && values.learn_dns)
+    if (!err && !values.no_learn_dns)
         err = dns_names_create(PIPELINE_CLASSIFIER_MAX, &read->learned);
     if (!err)
         names_board_set_learned(read->names, read->learned);

@@ -99,6 +99,35 @@ static void the_last_answer_counts(void)
     dns_names_free(names);
 }
 
+/* Two messages in a segment, the second cut behind its alias; a length alone teaches nothing. */
+static void over_tcp_messages_follow_their_lengths(void)
+{
+    struct dns_names *names = made();
+    const size_t size = sizeof(chain) - 1;
+    char segment[2 * sizeof(chain) + 4] = {0, (char)size};
+    struct packet packet = {.data = (const uint8_t *)segment,
+                            .ts_ns = SECOND,
+                            .ip_protocol = 6,
+                            .sender = 1,
+                            .key = {.port = {40000, 53}}};
+
+    memcpy(segment + 2, chain, size);
+    segment[3 + size] = (char)size;
+    memcpy(segment + 4 + size, chain, size);
+    segment[3 + 2 * size] = 2; /* another address in the second */
+    packet.payload_size = packet.caplen = 2;
+    dns_names_learn(names, 0, &packet);
+    CU_ASSERT_EQUAL(dns_names_counts(names).learned, 0);
+    packet.payload_size = packet.caplen = (uint32_t)(3 + 2 * size);
+    dns_names_learn(names, 0, &packet);
+    CU_ASSERT_STRING_EQUAL(name_of(names, "\xc0\0\2\1", SECOND), "www.example.com");
+    CU_ASSERT_STRING_EQUAL(name_of(names, "\xc0\0\2\2", SECOND), "-");
+    packet.payload_size = packet.caplen = (uint32_t)(4 + 2 * size);
+    dns_names_learn(names, 0, &packet);
+    CU_ASSERT_STRING_EQUAL(name_of(names, "\xc0\0\2\2", SECOND), "www.example.com");
+    dns_names_free(names);
+}
+
 static void mdns_names_its_own_records(void)
 {
     static const char own[] = HEAD("\x84\0", "\0", "\1") "\2tv\5local\0\0\1\x80\1"
@@ -231,6 +260,7 @@ int main(int argc, char **argv)
         {"in whatever order the aliases come", in_whatever_order_the_aliases_come},
         {"a name lasts as long as its shortest TTL", a_name_lasts_as_long_as_its_shortest_ttl},
         {"the last answer counts", the_last_answer_counts},
+        {"over TCP, messages follow their lengths", over_tcp_messages_follow_their_lengths},
         {"mDNS names its own records", mdns_names_its_own_records},
         {"what is no answer names nothing", what_is_no_answer_names_nothing},
         {"hostile bytes are survived", hostile_bytes_are_survived},

@@ -124,14 +124,14 @@ def made_here(tmp):
 
     dns = os.path.join(SHARED, 'corpus', 'open', 'mixed', 'zeek-wikipedia.pcap')
     if os.path.exists(dns):
-        learned = rows('--learn-dns', '--kfl', 'http and dst.name == "upload.wikimedia.org"', dns)
+        learned = rows('--kfl', 'http and dst.name == "upload.wikimedia.org"', dns)
         ok(len(learned) > 1 and {r['dst']['ip'] for r in learned} == {'208.80.152.3'}
-           and not rows('--kfl', 'dst.name != ""', dns), '--learn-dns', learned)
+           and not rows('--no-learn-dns', '--kfl', 'dst.name != ""', dns), 'names are learned', learned)
         open(names, 'w').write('208.80.152.0/24 wikimedia\n')
-        got = rows('--learn-dns', '--names', names, '--kfl', 'dst.name == "wikimedia"', dns)
+        got = rows('--names', names, '--kfl', 'dst.name == "wikimedia"', dns)
         ok(len(got) >= len(learned), 'a name in a file goes before that of an answer', got)
     else:
-        ok(True, '--learn-dns # SKIP ../shared is not there')
+        ok(True, 'names are learned # SKIP ../shared is not there')
 
     got = rows(path, path)
     ok([r['packets'] for r in got] == [2 * len(s) for s in streams], 'two files have one stream table', got)
