@@ -97,7 +97,7 @@ static const struct source_ops memory_ops = {
     .stop = memory_stop,
 };
 
-static uint8_t *null_reserve(struct recorder *base, unsigned slot, uint32_t size, uint64_t now_ns)
+static uint8_t *null_reserve(struct recorder *base, unsigned slot, uint32_t size, uint16_t interface)
 {
     struct null_recorder *recorder = (struct null_recorder *)base;
 

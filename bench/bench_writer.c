@@ -60,7 +60,7 @@ static void *fill(void *argument)
         struct pcapng_packet packet = {
             .data = frame, .ts_ns = now + n, .caplen = FRAME_SIZE, .origlen = FRAME_SIZE};
         uint8_t *at =
-            recorder->ops->reserve(recorder, slot, pcapng_packet_size(FRAME_SIZE, 0), now);
+            recorder->ops->reserve(recorder, slot, pcapng_packet_size(FRAME_SIZE, 0), 0);
 
         if (!at) {
             usleep(200);

@@ -360,7 +360,7 @@ static bool record(struct classifier *classifier, const struct stream *stream,
         return true;
     for (; slots; slots &= slots - 1) {
         unsigned slot = (unsigned)__builtin_ctzll(slots);
-        uint8_t *at = recorder->ops->reserve(recorder, slot, size, packet->ts_ns);
+        uint8_t *at = recorder->ops->reserve(recorder, slot, size, packet->interface);
 
         if (!at)
             continue;

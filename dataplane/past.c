@@ -225,7 +225,7 @@ static void give(struct past *past, struct past_move *move, struct lookback_reco
 
     for (uint64_t left = move->slots; left; left &= left - 1) {
         unsigned slot = (unsigned)__builtin_ctzll(left);
-        uint8_t *at = ops->reserve(past->recorder, slot, record->block_size, now_ns);
+        uint8_t *at = ops->reserve(past->recorder, slot, record->block_size, record->interface);
 
         if (!at)
             continue;

@@ -18,8 +18,10 @@ struct recorder;
 
 struct recorder_ops {
     /* Room for a block of this size for the job in `slot`, where it is then written in place.
-     * Null: there is none, the packet is lost to this job (the recorder counts it). */
-    uint8_t *(*reserve)(struct recorder *recorder, unsigned slot, uint32_t size, uint64_t now_ns);
+     * Null: there is none, the packet of this interface is lost to the job (the recorder counts
+     * it). */
+    uint8_t *(*reserve)(struct recorder *recorder, unsigned slot, uint32_t size,
+                        uint16_t interface);
     /* The block reserved last is written: one packet of this stream. */
     void (*commit)(struct recorder *recorder, unsigned slot, const struct stream *stream,
                    uint64_t ts_ns, uint32_t origlen, uint16_t interface);

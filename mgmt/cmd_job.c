@@ -156,7 +156,8 @@ int cmd_job_list(const struct cli *cli)
         uint64_t lost = 0;
 
         for (unsigned c = 0; c < JOB_COUNT_COUNT; c++)
-            if (job_count_info[c].kind == JOB_COUNT_KIND_LOSS && c != JOB_COUNT_cut)
+            if (job_count_info[c].kind == JOB_COUNT_KIND_LOSS && c != JOB_COUNT_cut &&
+                c != JOB_COUNT_entries_lost)
                 lost += doc_uint(row, job_count_info[c].name, 0);
         table_cell(table, doc_text(row, "name", ""));
         table_cell(table, doc_text(row, "state", ""));

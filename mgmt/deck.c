@@ -306,6 +306,7 @@ static void count_job(void *context, const struct job *job, struct job_counts *r
     value[JOB_COUNT_drop_no_chunk] = counters.drop_no_chunk;
     value[JOB_COUNT_drop_failed] = counters.drop_failed;
     value[JOB_COUNT_drop_quota] = counters.drop_quota;
+    value[JOB_COUNT_entries_lost] = counters.entries_lost;
     value[JOB_COUNT_cut] = counters.cut;
     value[JOB_COUNT_rotated] = counters.rotated;
     ret_counts->first_ns = counters.first_ns;

@@ -49,7 +49,7 @@ static void *grown(void *memory, size_t size);
 
 /* ---- the recorder ---- */
 
-static uint8_t *reserve(struct recorder *base, unsigned slot, uint32_t size, uint64_t now_ns)
+static uint8_t *reserve(struct recorder *base, unsigned slot, uint32_t size, uint16_t interface)
 {
     struct read_recorder *recorder = self(base);
 

@@ -69,7 +69,8 @@ static void pause_a_little(void);
 
 /* ---- the judge's recorder: verdicts alone ---- */
 
-static uint8_t *op_reserve(struct recorder *recorder, unsigned slot, uint32_t size, uint64_t now_ns)
+static uint8_t *op_reserve(struct recorder *recorder, unsigned slot, uint32_t size,
+                           uint16_t interface)
 {
     return NULL; /* it wants no packets */
 }
@@ -140,11 +141,11 @@ static struct recorder *chunks_of(struct recorder *recorder)
 }
 
 static uint8_t *copy_reserve(struct recorder *recorder, unsigned slot, uint32_t size,
-                             uint64_t now_ns)
+                             uint16_t interface)
 {
     struct recorder *chunks = chunks_of(recorder);
 
-    return chunks->ops->reserve(chunks, slot, size, now_ns);
+    return chunks->ops->reserve(chunks, slot, size, interface);
 }
 
 static void copy_commit(struct recorder *recorder, unsigned slot, const struct stream *stream,

@@ -136,6 +136,7 @@ static void a_full_chunk_makes_place_for_the_next(void)
     CU_ASSERT(taken > 4 * 55 && taken < 4 * 65);
     /* Four chunks and no more: the rest is lost to this job, and counted. */
     CU_ASSERT_EQUAL(chunk_counters(pool, 0, 3)->drop_no_chunk, 1000 - taken);
+    CU_ASSERT_EQUAL(chunk_counters(pool, 0, 3)->lost[0], 1000 - taken);
     CU_ASSERT_EQUAL(chunk_counters(pool, 0, 3)->packets, taken);
     end();
 }
@@ -210,6 +211,9 @@ static void cutoff_keeps_the_first_bytes_of_each_stream(void)
     CU_ASSERT_EQUAL(blocks(flushed(), &last), 3 + 1);
     CU_ASSERT_EQUAL(chunk_counters(pool, 0, 3)->cut, 16);
     CU_ASSERT_EQUAL(chunk_counters(pool, 0, 3)->packets, 4);
+    /* What has nothing in it goes back to the pool by the writer, which passes it over. */
+    lab_packet(&lab, 0, 3, &a, 20, 100);
+    CU_ASSERT_EQUAL(flushed()->used, 0);
     end();
 }
 

@@ -5,7 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../dataplane/pcapng_block.h"
 #include "../kfl-jit/ensure.h"
+#include "../writer/pcapng_read.h"
 #include "../writer/segment.h"
 #include "tap.h"
 #include "writer_lab.h"
@@ -209,7 +211,32 @@ static void each_sync_policy_writes_the_same(void)
     }
 }
 
-static void names_and_drops_are_in_the_file(void)
+/* isb_osdrop of all interface statistics blocks. */
+static uint64_t statistics_drops(const char *path)
+{
+    struct pcapng_reader reader;
+    struct pcapng_block block;
+    uint64_t sum = 0;
+
+    ensure(!pcapng_read_open(&reader, path));
+    while (pcapng_read_next(&reader, &block) > 0) {
+        uint16_t option[2];
+
+        if (block.type != PCAPNG_STATISTICS)
+            continue;
+        for (uint32_t at = 20; at + 8 < block.size; at += 4 + pcapng_padded(option[1])) {
+            uint64_t value;
+
+            memcpy(option, block.at + at, sizeof(option));
+            memcpy(&value, block.at + at + 4, sizeof(value));
+            sum += option[0] == 7 ? value : 0;
+        }
+    }
+    pcapng_read_close(&reader);
+    return sum;
+}
+
+static void names_and_interfaces_are_in_the_file(void)
 {
     struct lab lab;
 
@@ -224,6 +251,31 @@ static void names_and_drops_are_in_the_file(void)
     CU_ASSERT_EQUAL(lab_run("capinfos -I %s | grep -c 'tcp and dst.port == 80\\|lab0'",
                             lab_segment(&lab, "said", 0)),
                     2);
+    lab_end(&lab);
+}
+
+/* The writer stands still until no chunk is free: what is lost at the very end, after the job's
+ * last chunk, is in the statistics as well. */
+static void drops_are_in_the_file(void)
+{
+    struct writer_counters counters;
+    struct stream stream = lab_stream(1);
+    struct lab lab;
+
+    lab_begin(&lab, NULL, NULL);
+    lab_attach(&lab, 0, "slow", 0, false);
+    for (unsigned i = 0; i < 10000; i++)
+        lab_packet(&lab, 0, 0, &stream, lab.now_ns + i, 1000);
+    lab_detach(&lab, 0);
+    writer_counters(lab.writer, 0, &counters);
+    CU_ASSERT(counters.drop_no_chunk > 1000);
+    CU_ASSERT_EQUAL(counters.packets, counters.written);
+    CU_ASSERT_EQUAL(counters.packets + counters.drop_no_chunk, 10000);
+    CU_ASSERT_EQUAL(lab_packets(lab_segment(&lab, "slow", 0)), (long)counters.written);
+    CU_ASSERT_EQUAL(lab_run("capinfos -I %s | sed -n 's/.*Number of packets = //p'",
+                            lab_segment(&lab, "slow", 0)),
+                    (long)counters.written);
+    CU_ASSERT_EQUAL(statistics_drops(lab_segment(&lab, "slow", 0)), counters.drop_no_chunk);
     lab_end(&lab);
 }
 
@@ -360,8 +412,9 @@ int main(int argc, char **argv)
         {"a folder that vanishes fails one job", a_folder_that_vanishes_fails_one_job},
         {"each sync policy writes the same", each_sync_policy_writes_the_same},
         {"keys are in the file as they come", keys_are_in_the_file_as_they_come},
+        {"drops are in the file", drops_are_in_the_file},
         {"threads meet only in rings", threads_meet_only_in_rings},
-        {"names and interfaces are in the file", names_and_drops_are_in_the_file},
+        {"names and interfaces are in the file", names_and_interfaces_are_in_the_file},
         {0},
     };
     return tap_main(argc, argv, "writer", tests);

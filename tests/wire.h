@@ -128,7 +128,7 @@ struct wire_recorder {
 };
 
 static inline uint8_t *wire_reserve(struct recorder *base, unsigned slot, uint32_t size,
-                                    uint64_t now_ns)
+                                    uint16_t interface)
 {
     struct wire_recorder *r = (struct wire_recorder *)base;
 

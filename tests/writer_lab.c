@@ -181,7 +181,7 @@ bool lab_packet(struct lab *lab, unsigned classifier, unsigned slot, struct stre
                                    .caplen = size,
                                    .origlen = size,
                                    .flags = PCAPNG_FLAGS_INBOUND};
-    uint8_t *at = recorder->ops->reserve(recorder, slot, pcapng_packet_size(size, 0), lab->now_ns);
+    uint8_t *at = recorder->ops->reserve(recorder, slot, pcapng_packet_size(size, 0), 0);
 
     stream->last_ns = ts_ns;
     stream->first_ns = stream->first_ns ? stream->first_ns : ts_ns;

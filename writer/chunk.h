@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "../dataplane/interface.h"
 #include "../dataplane/ring.h"
 #include "../dataplane/stream.h"
 
@@ -31,7 +32,6 @@ enum chunk_kind { CHUNK_PACKETS, CHUNK_ENTRIES };
 /* Packets of one interface in a chunk, for the statistics block of the segment. */
 struct chunk_interface {
     uint32_t packets;
-    uint32_t lost; /* drop_no_chunk, since the last chunk of this job */
     uint16_t number;
 };
 
@@ -113,6 +113,7 @@ struct chunk_counters {
     _Atomic uint64_t cut;           /* packets left out by cutoff */
     _Atomic uint64_t drop_no_chunk; /* packets lost: the disk is too slow, or larger than a chunk */
     _Atomic uint64_t entries_lost;
+    _Atomic uint32_t lost[INTERFACE_MAX]; /* drop_no_chunk, by interface */
 };
 
 /* One pool for all. */
@@ -126,7 +127,7 @@ void chunk_pool_free(struct chunk_pool *pool);
 
 /* A classifier's side, by its number. */
 struct chunk *chunk_take(struct chunk_pool *pool, unsigned classifier); /* null: none free */
-void chunk_submit(struct chunk_pool *pool, struct chunk *chunk);        /* never full */
+void chunk_submit(struct chunk_pool *pool, struct chunk *chunk); /* never full; used 0: unused */
 /* The writer's side. */
 struct chunk *chunk_next(struct chunk_pool *pool, unsigned classifier); /* null: none full */
 void chunk_give(struct chunk_pool *pool, struct chunk *chunk);

@@ -44,7 +44,6 @@ struct name {
 struct lane {
     struct chunk *packets, *entries;
     uint32_t reserved;   /* bytes of the block that is being written */
-    uint32_t lost;       /* packets, since the last chunk */
     uint32_t names_size; /* bytes of the names block, at most */
     unsigned n_names;
     unsigned n_pending, next_pending;
@@ -97,7 +96,8 @@ static struct pending *pending_of(struct lane *lane, uint64_t stream);
 static void pending_forget(struct lane *lane, struct pending *pending);
 static void count(_Atomic uint64_t *counter, uint64_t n);
 
-static uint8_t *op_reserve(struct recorder *recorder, unsigned slot, uint32_t size, uint64_t now_ns)
+static uint8_t *op_reserve(struct recorder *recorder, unsigned slot, uint32_t size,
+                           uint16_t interface)
 {
     struct chunk_recorder *r = (struct chunk_recorder *)recorder;
     struct lane *lane = &r->lane[slot];
@@ -105,8 +105,12 @@ static uint8_t *op_reserve(struct recorder *recorder, unsigned slot, uint32_t si
     if (lane->packets && !lane_has_room(r, lane, size))
         lane_close(r, slot);
     if ((!lane->packets && !lane_open(r, slot)) || !lane_has_room(r, lane, size)) {
-        lane->lost++;
-        count(&chunk_counters(r->pool, r->classifier, slot)->drop_no_chunk, 1);
+        struct chunk_counters *counters = chunk_counters(r->pool, r->classifier, slot);
+        _Atomic uint32_t *lost = &counters->lost[interface];
+
+        count(&counters->drop_no_chunk, 1);
+        atomic_store_explicit(lost, atomic_load_explicit(lost, memory_order_relaxed) + 1,
+                              memory_order_relaxed);
         return NULL;
     }
     lane->reserved = size;
@@ -279,7 +283,6 @@ static void op_released(struct recorder *recorder, uint64_t slots, uint64_t now_
         for (unsigned i = 0; i < PENDING_MAX; i++)
             lane->pending[i].comment_size = 0;
         lane->n_pending = 0;
-        lane->lost = 0;
     }
 }
 
@@ -291,7 +294,7 @@ static void op_flush(struct recorder *recorder, uint64_t now_ns, bool all)
         unsigned slot = (unsigned)__builtin_ctzll(slots);
         struct lane *lane = &r->lane[slot];
 
-        /* Age counts from the first turn that sees it: reserve() may be told a packet's time. */
+        /* Age counts from the first turn that sees it: reserve() is told no time. */
         if (lane->packets && !lane->packets->opened_ns)
             lane->packets->opened_ns = now_ns;
         if (lane->entries && !lane->entries->opened_ns)
@@ -440,9 +443,9 @@ static void lane_close(struct chunk_recorder *r, unsigned slot)
     lane->packets = NULL;
     lane->reserved = 0;
     held_update(r, slot);
-    if (chunk->n_counts) {
-        chunk->counts[0].lost = lane->lost;
-        lane->lost = 0;
+    if (!chunk->n_packets) { /* all was cut: it goes round empty */
+        chunk_submit(r->pool, chunk);
+        return;
     }
     if (lane->n_names) {
         for (unsigned i = 0; i < lane->n_names; i++) {

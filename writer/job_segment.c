@@ -10,6 +10,7 @@
 static bool segment_open(struct job *job, uint64_t first_ns, uint64_t now_ns);
 static bool segment_describe(struct job *job, struct segment *segment, unsigned n);
 static bool segment_describe_secrets(struct job *job, struct segment *segment, uint64_t now_ns);
+static void count_lost(struct job *job, struct segment *segment);
 static void segment_finish(struct job *job, struct segment *segment);
 static void segment_break(struct job *job, struct segment *segment);
 static struct chunk *own_chunk(struct job *job);
@@ -35,10 +36,8 @@ void job_segment_push(struct job *job, struct segment *segment, struct chunk *ch
            &segment->size, sizeof(segment->size));
     segment->size += chunk->used;
     job->bytes += chunk->used + chunk->directory_size;
-    for (uint32_t i = 0; i < chunk->n_counts; i++) {
+    for (uint32_t i = 0; i < chunk->n_counts; i++)
         segment->statistics.packets[chunk->counts[i].number] += chunk->counts[i].packets;
-        segment->statistics.lost[chunk->counts[i].number] += chunk->counts[i].lost;
-    }
     output_push(&segment->data, chunk);
 }
 
@@ -52,19 +51,13 @@ void job_segment_close(struct job *job, struct segment *segment)
 
 unsigned job_segment_step(struct job *job, struct segment *segment, uint64_t now_ns)
 {
-    const struct writer_config *settings = writer_settings(job->writer);
-
     if (segment->state == SEGMENT_BROKEN) {
         if (segment->data.op == OUTPUT_IDLE && segment->index.op == OUTPUT_IDLE)
             segment_break(job, segment);
         return 1;
     }
-    if (segment->state <= SEGMENT_CLOSING && segment->data.op == OUTPUT_IDLE && segment->sync_due &&
-        (settings->sync == WRITER_SYNC_CHUNK ||
-         (settings->sync == WRITER_SYNC_INTERVAL &&
-          now_ns - segment->synced_ns >= settings->sync_interval_ns)) &&
-        output_sync(&segment->data, job->io, segment->data.file))
-        segment->sync_due = false;
+    if (segment->state <= SEGMENT_CLOSING)
+        job_sync(job, &segment->data, now_ns);
     if (output_start(&segment->data, job->io) + output_start(&segment->index, job->io))
         return 1;
     if (segment->state == SEGMENT_OPEN || !output_is_idle(&segment->data) ||
@@ -73,12 +66,18 @@ unsigned job_segment_step(struct job *job, struct segment *segment, uint64_t now
     if (segment->state == SEGMENT_CLOSING && !segment->tail_done) {
         struct chunk *chunk;
 
-        /* Closed before it had its section: an empty file is no PCAPNG file. */
-        if (!segment->size && !segment_describe(job, segment, interface_count()))
+        /* Closed before it had its section: an empty file is no PCAPNG file. And what was lost may
+         * be of an interface that is new. */
+        if ((!segment->size || segment->n_heads < interface_count()) &&
+            !segment_describe(job, segment, interface_count()))
+            return 0;
+        if (!segment_describe_secrets(job, segment, now_ns))
             return 0;
         chunk = own_chunk(job);
         if (!chunk)
             return 0;
+        if (!segment->n_tails)
+            count_lost(job, segment);
         segment_tail(chunk, &segment->statistics, segment->n_heads, &segment->n_tails);
         segment->tail_done = segment->n_tails == segment->n_heads;
         job_segment_push(job, segment, chunk);
@@ -147,7 +146,6 @@ void job_segment_files_close(struct job *job, struct segment *segment)
 
 static bool segment_open(struct job *job, uint64_t first_ns, uint64_t now_ns)
 {
-    const struct writer_config *settings = writer_settings(job->writer);
     struct segment *segment = &job->segments[0];
     char path[WRITER_PATH_MAX];
     struct output data, index;
@@ -177,12 +175,11 @@ static bool segment_open(struct job *job, uint64_t first_ns, uint64_t now_ns)
     output_begin(&segment->index, file < 0 ? -1 : file, false, 0);
     segment->index_broken = file < 0;
     segment->state = SEGMENT_OPEN;
-    segment->opened_ns = segment->synced_ns = now_ns;
+    segment->opened_ns = now_ns;
     job->next_number++;
     job->open = segment;
     job_count(&job->counters.segments, 1);
-    if (settings->sync != WRITER_SYNC_CLOSE)
-        output_sync(&segment->data, job->io, job->folder_file);
+    job_sync_folder(job, &segment->data);
     return true;
 }
 
@@ -227,6 +224,20 @@ static bool segment_describe_secrets(struct job *job, struct segment *segment, u
         job_segment_push(job, segment, chunk);
     }
     return true;
+}
+
+/* Packets that found no chunk since the last segment was closed. */
+static void count_lost(struct job *job, struct segment *segment)
+{
+    for (unsigned k = 0; k < segment->n_heads; k++) {
+        uint64_t lost = 0;
+
+        for (unsigned i = 0; i < chunk_classifiers(job_pool(job)); i++)
+            lost += atomic_load_explicit(&chunk_counters(job_pool(job), i, job->slot)->lost[k],
+                                         memory_order_relaxed);
+        segment->statistics.lost[k] = lost - job->lost_told[k];
+        job->lost_told[k] = lost;
+    }
 }
 
 static void segment_finish(struct job *job, struct segment *segment)

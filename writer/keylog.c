@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define STEP_NS (UINT64_C(100) * 1000000)
 enum { LINE_MAX_ = 1024, READ_AT_ONCE = 64 << 10 };
 
 struct keylog {
@@ -48,7 +47,7 @@ uint64_t keylog_step(struct keylog *keylog, uint64_t now_ns)
     ssize_t n;
     int file;
 
-    if (keylog->stepped_ns && now_ns - keylog->stepped_ns < STEP_NS)
+    if (keylog->stepped_ns == now_ns)
         return keylog->begin + keylog->size;
     keylog->stepped_ns = now_ns;
     file = open(keylog->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -59,6 +58,12 @@ uint64_t keylog_step(struct keylog *keylog, uint64_t now_ns)
             keylog->inode = stat.st_ino;
             keylog->read_offset = 0;
             keylog->n_rest = 0;
+            keylog->skip = false;
+        }
+        if ((uint64_t)stat.st_size - keylog->read_offset > KEYLOG_SIZE) {
+            keylog->read_offset = (uint64_t)stat.st_size - KEYLOG_SIZE - 1;
+            keylog->n_rest = 0;
+            keylog->skip = true; /* probably amid a line */
         }
         while ((uint64_t)stat.st_size > keylog->read_offset &&
                (n = pread(file, bytes, sizeof(bytes), (off_t)keylog->read_offset)) > 0) {

@@ -21,6 +21,7 @@ void output_begin(struct output *output, int file, bool direct, uint64_t offset)
     output->file = file;
     output->direct = direct;
     output->offset = offset;
+    output->unsynced = false;
 }
 
 void output_push(struct output *output, struct chunk *chunk)
@@ -60,6 +61,10 @@ bool output_sync(struct output *output, struct io *io, int file)
         return false;
     output->op = OUTPUT_SYNCING;
     output->begun_ns = io->now_ns;
+    if (file == output->file) {
+        output->unsynced = false;
+        output->synced_ns = io->now_ns;
+    }
     return true;
 }
 
@@ -157,6 +162,7 @@ static unsigned whole_chunks(struct output *output)
 
         left -= size;
         output->offset += size;
+        output->unsynced = true;
         chunk = chunk->next;
     }
     return n;

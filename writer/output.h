@@ -29,6 +29,8 @@ struct output {
     bool direct;       /* writes stay aligned to CHUNK_ALIGN */
     uint64_t begun_ns; /* what is under way */
     uint64_t offset;   /* bytes that are written */
+    bool unsynced;     /* some of them since the last sync, */
+    uint64_t synced_ns; /* which began then */
     struct chunk_list list;
     unsigned n_batch;                /* chunks in the write under way, the first of the list */
     uint32_t batch_size, batch_done; /* bytes */

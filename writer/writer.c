@@ -240,6 +240,7 @@ void writer_counters(struct writer *writer, unsigned slot, struct writer_counter
         .drop_failed = get(&job->drop_failed),
         .drop_quota = get(&job->drop_quota),
         .rotated = get(&job->rotated),
+        .entries_lost = get(&job->entries_lost),
         .first_ns = get(&job->first_ns),
         .last_ns = get(&job->last_ns),
     };
@@ -360,6 +361,10 @@ static unsigned chunks_step(struct writer *writer)
         while ((chunk = chunk_next(writer->pool, i))) {
             struct job *job = &writer->jobs[chunk->slot];
 
+            if (!chunk->used) {
+                chunk_give(writer->pool, chunk);
+                continue;
+            }
             if (!(writer->attached >> chunk->slot & 1))
                 commands_step(writer);
             ensure(writer->attached >> chunk->slot & 1 && chunk->run == job->run);

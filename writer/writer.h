@@ -92,7 +92,7 @@ struct writer_counters {
     uint64_t packet_bytes; /* original lengths */
     uint64_t streams;
     uint64_t entries;
-    uint64_t entries_lost;  /* matched, but no chunk was free for them */
+    uint64_t entries_lost;  /* matched, but no chunk was free for them, or the disk failed */
     uint64_t head_missing;  /* packets overwritten in the lookback before their stream matched */
     uint64_t cut;           /* packets left out by the job's cutoff */
     uint64_t written;       /* packets on disk */

@@ -26,7 +26,7 @@ static uint64_t segment_age(const struct job *job, const struct writer_config *s
 static bool oldest_is_over(const struct job *job, uint64_t now_ns);
 static bool entries_ready(struct job *job);
 static void entries_belong(struct job *job, uint32_t number, uint64_t size);
-static unsigned entries_step(struct job *job);
+static unsigned entries_step(struct job *job, uint64_t now_ns);
 
 int job_prepare(struct job *job, const struct writer_job *config, struct io *io,
                 uint64_t segment_size, char reterr_text[static WRITER_ERROR_SIZE])
@@ -110,7 +110,6 @@ void job_push(struct job *job, struct chunk *chunk)
 
 void job_result(struct job *job, struct output *output, int result, uint64_t now_ns)
 {
-    enum output_op op = output->op;
     int error = output_result(output, job->io, result);
     struct chunk *chunk;
     struct segment *segment = NULL;
@@ -127,10 +126,6 @@ void job_result(struct job *job, struct output *output, int result, uint64_t now
         else
             chunk_give(job_pool(job), chunk);
     }
-    if (segment && op == OUTPUT_SYNCING)
-        segment->synced_ns = now_ns;
-    if (segment && op == OUTPUT_WRITING && output == &segment->data)
-        segment->sync_due = true;
     if (!error)
         return;
     if (segment && output == &segment->index) {
@@ -163,7 +158,7 @@ unsigned job_step(struct job *job, uint64_t now_ns)
     for (unsigned i = 0; i < 2; i++)
         if (job->segments[i].state != SEGMENT_FREE)
             work += job_segment_step(job, &job->segments[i], now_ns);
-    work += entries_step(job);
+    work += entries_step(job, now_ns);
     if (job->tell_failed || job->tell_full) {
         struct writer_event event = {
             .type = job->tell_failed ? WRITER_EVENT_FAILED : WRITER_EVENT_QUOTA,
@@ -253,7 +248,26 @@ void job_drop(struct job *job, struct chunk *chunk)
     if (chunk->kind == CHUNK_PACKETS)
         job_count(job->state == JOB_FULL ? &job->counters.drop_quota : &job->counters.drop_failed,
                   chunk->n_packets);
+    else
+        job_count(&job->counters.entries_lost, chunk->n_packets);
     chunk_give(job_pool(job), chunk);
+}
+
+bool job_sync(struct job *job, struct output *output, uint64_t now_ns)
+{
+    const struct writer_config *settings = writer_settings(job->writer);
+
+    if (!output->unsynced || settings->sync == WRITER_SYNC_CLOSE ||
+        (settings->sync == WRITER_SYNC_INTERVAL &&
+         now_ns - output->synced_ns < settings->sync_interval_ns))
+        return false;
+    return output_sync(output, job->io, output->file);
+}
+
+void job_sync_folder(struct job *job, struct output *output)
+{
+    if (writer_settings(job->writer)->sync != WRITER_SYNC_CLOSE)
+        output_sync(output, job->io, job->folder_file);
 }
 
 /* The job can no longer be written. What is under way ends by itself; the rest is dropped. */
@@ -358,6 +372,10 @@ static bool entries_ready(struct job *job)
     if (job->entries.file >= 0 && job->entries_name.number) {
         if (!output_is_idle(&job->entries))
             return false;
+        if (job->entries.unsynced) {
+            output_sync(&job->entries, job->io, job->entries.file);
+            return false;
+        }
         job->io->ops->close(job->io, job->entries.file);
         job->entries.file = -1;
         job_path(job, &job->entries_name, SEGMENT_ENTRIES, to);
@@ -373,7 +391,7 @@ static bool entries_ready(struct job *job)
         return false;
     }
     output_begin(&job->entries, file, false, size);
-    job->entries_synced = false;
+    job_sync_folder(job, &job->entries);
     return true;
 }
 
@@ -388,7 +406,7 @@ static void entries_belong(struct job *job, uint32_t number, uint64_t size)
             job->old[i].bytes[SEGMENT_ENTRIES] = size;
 }
 
-static unsigned entries_step(struct job *job)
+static unsigned entries_step(struct job *job, uint64_t now_ns)
 {
     struct chunk *chunk;
 
@@ -396,13 +414,14 @@ static unsigned entries_step(struct job *job)
         return 0;
     if (job->state == JOB_FAILED && job->entries.op == OUTPUT_IDLE)
         while ((chunk = output_drop(&job->entries)))
-            chunk_give(job_pool(job), chunk);
+            job_drop(job, chunk);
+    job_sync(job, &job->entries, now_ns);
     if (output_start(&job->entries, job->io))
         return 1;
     if (!job->detaching || job->queue.first || !output_is_idle(&job->entries))
         return 0;
-    if (!job->entries_synced && job->state != JOB_FAILED) {
-        job->entries_synced = output_sync(&job->entries, job->io, job->entries.file);
+    if (job->entries.unsynced && job->state != JOB_FAILED) {
+        output_sync(&job->entries, job->io, job->entries.file);
         return 1;
     }
     if (job->state == JOB_FAILED)

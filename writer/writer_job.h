@@ -34,13 +34,12 @@ struct segment {
     struct segment_name name;
     struct output data, index;
     bool index_broken; /* its file is removed; it can be made again from the segment */
-    bool sync_due;
     unsigned n_heads; /* interfaces described */
     uint64_t secrets; /* position in the key log up to which keys are in it */
     unsigned n_tails; /* ... with statistics, while closing */
     bool tail_done;
     uint64_t size; /* bytes pushed */
-    uint64_t opened_ns, synced_ns;
+    uint64_t opened_ns;
     uint64_t n_packets;    /* written */
     uint64_t entries_size; /* of the entries file that was renamed to go with it */
     struct segment_statistics statistics;
@@ -50,7 +49,8 @@ enum job_state { JOB_FREE, JOB_ACTIVE, JOB_FAILED, JOB_FULL };
 
 /* Counted by the writer, read by anyone. */
 struct job_counters {
-    _Atomic uint64_t written, bytes, segments, drop_failed, drop_quota, rotated, first_ns, last_ns;
+    _Atomic uint64_t written, bytes, segments, drop_failed, drop_quota, rotated, entries_lost;
+    _Atomic uint64_t first_ns, last_ns;
 };
 
 struct job {
@@ -76,10 +76,10 @@ struct job {
     struct output entries;
     struct segment_name entries_name; /* the closed segment that the entries so far belong to */
     bool entries_rename;
-    bool entries_synced;
     uint32_t next_number;
     uint64_t bytes;     /* on disk or pushed */
     uint64_t looked_ns; /* when it was last seen that its files are there */
+    uint64_t lost_told[INTERFACE_MAX]; /* drop_no_chunk in the statistics of segments */
 
     struct segment_info *old; /* closed segments, oldest first, when it rotates */
     unsigned n_old, old_max;
@@ -110,6 +110,10 @@ bool job_is_idle(const struct job *job);
 /* The job can no longer be written. What is under way ends by itself; the rest is dropped. */
 void job_fail(struct job *job, int error, const char *what);
 void job_drop(struct job *job, struct chunk *chunk); /* counted */
+/* Starts the sync that the policy asks for now. -> started? */
+bool job_sync(struct job *job, struct output *output, uint64_t now_ns);
+/* The same for the folder, in which this output's file is new. */
+void job_sync_folder(struct job *job, struct output *output);
 /* ret_path: WRITER_PATH_MAX bytes. */
 void job_path(const struct job *job, const struct segment_name *name, enum segment_file file,
               char *ret_path);
