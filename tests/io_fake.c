@@ -16,6 +16,7 @@ struct fake_file {
     char path[256];
     uint8_t *data;
     uint64_t size, capacity;
+    uint64_t synced; /* of the size */
     bool unlinked;
 };
 
@@ -248,8 +249,13 @@ static int complete(struct fake *fake, const struct request *request)
 
     if (chance(fake, fake->config.fail_of_1000))
         return -EIO;
-    if (request->sync)
+    if (request->sync) {
+        int file = fake->handles[request->handle].file;
+
+        if (file < FILES_MAX)
+            fake->files[file].synced = fake->files[file].size;
         return 0;
+    }
     if (direct && fake->config.no_direct)
         return -EINVAL;
     for (unsigned i = 0; i < request->n; i++)
@@ -359,6 +365,16 @@ void io_fake_crash(struct io *io)
             apply(fake, request, draw(fake) % (size + 1));
     }
     fake->crashed = true;
+}
+
+void io_fake_power_fails(struct io *io)
+{
+    struct fake *fake = fake_of(io);
+
+    io_fake_crash(io);
+    for (unsigned i = 0; i < fake->n_files; i++)
+        if (fake->files[i].synced < fake->files[i].size)
+            fake->files[i].size = fake->files[i].synced;
 }
 
 void io_fake_dump(struct io *io, const char *prefix, const char *folder)

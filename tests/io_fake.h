@@ -20,9 +20,11 @@ struct io_fake_config {
 
 int io_fake_create(const struct io_fake_config *config, struct io **ret_io);
 void io_fake_free(struct io *io);
-/* Power fails: what is under way is written in part or not at all. What is asked
- * for later fails. */
+/* The process ends: what is under way is written in part or not at all. What is asked for later
+ * fails. */
 void io_fake_crash(struct io *io);
+/* Power fails: and of each file only what was synced is left. Names stay. */
+void io_fake_power_fails(struct io *io);
 /* Puts all files below `prefix` into a folder of the real disk, which is made. */
 void io_fake_dump(struct io *io, const char *prefix, const char *folder);
 unsigned io_fake_failures(const struct io *io); /* how many were made */

@@ -13,16 +13,17 @@
 #include "tap.h"
 #include "writer_lab.h"
 
-/* The whole writer under one thread, on a disk that fails by a seed. */
+/* The whole writer under one thread, on a disk that fails and with a clock that jumps by a seed. */
+#define HOUR_NS (UINT64_C(3600) * 1000000000)
 enum { JOBS = 3, STREAMS = 5, SEEDS = 400, SEEDS_LONG = 10000, SERIAL_MAX = 4096 };
 
 struct sim {
     struct lab lab;
     struct io *io;
     uint64_t random;
+    bool jumps;               /* the clock */
     uint64_t serial;          /* of the next packet; its time tells it */
     uint64_t submitted[JOBS]; /* taken by the recorder */
-    bool rotates[JOBS];
     unsigned seed;
     const char *wrong;
 };
@@ -44,6 +45,7 @@ static void begin(struct sim *sim, unsigned seed, bool fails)
     memset(sim, 0, sizeof(*sim));
     sim->seed = seed;
     sim->random = seed;
+    sim->jumps = seed % 3;
     fake.no_direct = seed % 5 == 0;
     fake.short_of_1000 = seed % 4 ? 0 : 200;
     if (fails) {
@@ -65,7 +67,9 @@ static void attach(struct sim *sim, unsigned slot)
     snprintf(name, sizeof(name), "j%u", slot);
     if (slot == 1)
         job.quota = 400 << 10;
-    sim->rotates[slot] = job.rotate = slot == 1 && sim->seed % 2;
+    if (slot == 2 && sim->seed % 5 == 0)
+        job.age_ns = HOUR_NS;
+    job.rotate = job.age_ns || (slot == 1 && sim->seed % 2);
     ensure(!writer_attach(sim->lab.writer, &job, &sim->lab.run[slot], error));
 }
 
@@ -80,11 +84,13 @@ static void work(struct sim *sim, unsigned n)
         unsigned slot = (unsigned)draw(sim) % JOBS;
 
         sim->lab.now_ns += 1000;
+        if (sim->jumps && draw(sim) % 100 == 0) /* forward, or back */
+            sim->lab.now_ns += draw(sim) % (2 * HOUR_NS) - HOUR_NS;
         if (sim->serial < SERIAL_MAX)
             sim->submitted[slot] += lab_packet(&sim->lab, 0, slot, &streams[draw(sim) % STREAMS],
                                                ++sim->serial, 80 + (unsigned)draw(sim) % 1400);
         if (draw(sim) % 50 == 0)
-            recorder->ops->flush(recorder, sim->lab.now_ns, true);
+            recorder->ops->flush(recorder, sim->lab.now_ns, draw(sim) % 2);
         if (draw(sim) % 3 == 0)
             writer_step(sim->lab.writer, sim->lab.now_ns);
         lab_events(&sim->lab);
@@ -164,6 +170,30 @@ static void judge(struct sim *sim, bool crashed)
     CU_ASSERT_PTR_NULL(sim->wrong);
 }
 
+/* n packets and an entry. -> packets written by now */
+static uint64_t put_and_settle(struct sim *sim, unsigned n)
+{
+    struct stream stream = lab_stream(0);
+    struct writer_counters counters;
+    struct chunk *chunk;
+
+    for (unsigned i = 0; i < n; i++)
+        lab_packet(&sim->lab, 0, 0, &stream, ++sim->serial, 500);
+    sim->lab.recorder[0]->ops->flush(sim->lab.recorder[0], sim->lab.now_ns, true);
+    chunk = chunk_take(writer_pool(sim->lab.writer), 0);
+    ensure(chunk);
+    chunk->kind = CHUNK_ENTRIES;
+    chunk->slot = 0;
+    chunk->run = sim->lab.run[0];
+    chunk->n_packets = 1;
+    memcpy(chunk->data, "{}\n", 3);
+    chunk->used = 3;
+    chunk_submit(writer_pool(sim->lab.writer), chunk);
+    lab_settle(&sim->lab);
+    writer_counters(sim->lab.writer, 0, &counters);
+    return counters.written;
+}
+
 static unsigned seeds(void)
 {
     return getenv("TAPEDECK_LONG") ? SEEDS_LONG : SEEDS;
@@ -207,11 +237,47 @@ static void a_crash_takes_nothing_that_was_written(void)
     }
 }
 
+/* What README says of storage.sync. The disk keeps what was synced and nothing else. */
+static void each_sync_policy_keeps_what_it_promises(void)
+{
+    static struct sim sim;
+
+    for (unsigned sync = WRITER_SYNC_CLOSE; sync <= WRITER_SYNC_CHUNK; sync++)
+        for (unsigned seed = 0; seed < 20; seed++) {
+            struct io_fake_config fake = {.seed = seed + 1};
+            struct writer_config config = {.sync = sync};
+            uint64_t written[2], found;
+            char folder[300];
+
+            memset(&sim, 0, sizeof(sim));
+            sim.random = sim.seed = seed;
+            ensure(!io_fake_create(&fake, &sim.io));
+            config.io = sim.io;
+            lab_begin(&sim.lab, "/dev/shm", &config);
+            attach(&sim, 0);
+            written[0] = put_and_settle(&sim, 1 + seed);
+            if (sync != WRITER_SYNC_CHUNK) /* the interval, or the age of a segment */
+                sim.lab.now_ns += sync == WRITER_SYNC_INTERVAL ? UINT64_C(1000000000) : HOUR_NS;
+            lab_settle(&sim.lab);
+            written[1] = put_and_settle(&sim, 10);
+            io_fake_power_fails(sim.io);
+            found = look(&sim, 0);
+            CU_ASSERT_PTR_NULL(sim.wrong);
+            CU_ASSERT(found >= written[sync == WRITER_SYNC_CHUNK]);
+            snprintf(folder, sizeof(folder), "%s/j0", sim.lab.folder);
+            CU_ASSERT(lab_run("cat %s/*.ndjson | wc -l", folder) >=
+                      1 + (sync == WRITER_SYNC_CHUNK));
+            lab_end(&sim.lab);
+            io_fake_free(sim.io);
+        }
+}
+
 int main(int argc, char **argv)
 {
     static const struct tap_test tests[] = {
         {"what is detached is accounted for", what_is_detached_is_accounted_for},
         {"a crash takes nothing that was written", a_crash_takes_nothing_that_was_written},
+        {"each sync policy keeps what it promises", each_sync_policy_keeps_what_it_promises},
         {0},
     };
     return tap_main(argc, argv, "writer_sim", tests);
