@@ -200,6 +200,7 @@ static void cutoff_keeps_the_first_bytes_of_each_stream(void)
 {
     struct chunk_slot slot = job;
     struct stream a = lab_stream(1), b = lab_stream(2);
+    const struct chunk *chunk;
     const uint8_t *last;
 
     slot.cutoff = 250;
@@ -213,7 +214,9 @@ static void cutoff_keeps_the_first_bytes_of_each_stream(void)
     CU_ASSERT_EQUAL(chunk_counters(pool, 0, 3)->packets, 4);
     /* What has nothing in it goes back to the pool by the writer, which passes it over. */
     lab_packet(&lab, 0, 3, &a, 20, 100);
-    CU_ASSERT_EQUAL(flushed()->used, 0);
+    chunk = flushed();
+    CU_ASSERT_PTR_NOT_NULL_FATAL(chunk);
+    CU_ASSERT_EQUAL(chunk->used, 0);
     end();
 }
 
