@@ -9,6 +9,7 @@
 #include "../kfl-jit/ensure.h"
 #include "../writer/export.h"
 #include "recording_files.h"
+#include "recording_query.h"
 #include "statement_filter.h"
 #include "units.h"
 
@@ -18,8 +19,7 @@ static struct {
 } values = {.stream = -1};
 
 const struct option_row cmd_recording_export_options[] = {
-    OPTION_TEXT("kfl", 0, "STMT", values.kfl,
-                "only streams with a matched entry for which it is true"),
+    OPTION_TEXT("kfl", 0, "STMT", values.kfl, "only streams with an entry for which it is true"),
     OPTION_INT("stream", 0, "N", values.stream, 0, INT64_MAX, "only the stream of this number"),
     OPTION_TEXT("out", 'o', "FILE", values.out, "where to (NAME.pcapng); - is stdout"),
     OPTION_END,
@@ -41,7 +41,7 @@ struct export
 
 static int open_recordings(struct export *export);
 static int find_streams(struct export *export);
-static bool collect(void *context, const char *line, size_t size);
+static void collect(void *context, uint64_t stream);
 static int compare(const void *a, const void *b);
 static bool is_wanted(void *context, unsigned segment, uint64_t stream);
 static int write_out(struct export *export);
@@ -103,37 +103,34 @@ static int open_recordings(struct export *export)
 
 static int find_streams(struct export *export)
 {
+    const struct recording_query query = {.stream = collect, .context = export};
+
     for (unsigned i = 0; i < export->n_files; i++) {
-        char path[4096];
-        int err;
+        int status;
 
         export->collecting = i;
-        err =
-            recording_files_entries(&export->files[i], false, collect, export, path, sizeof(path));
-        if (err) {
-            cli_error(export->cli, "%s: %s", path, strerror(-err));
-            return CLI_FAILED;
-        }
+        status = recording_query_run(export->cli, &export->files[i],
+                                     statement_filter_statement(export->filter), &query);
+        if (status)
+            return status;
         if (export->n_streams[i])
             qsort(export->streams[i], export->n_streams[i], sizeof(uint64_t), compare);
     }
     return CLI_DONE;
 }
 
-static bool collect(void *context, const char *line, size_t size)
+static void collect(void *context, uint64_t stream)
 {
     struct export *export = context;
     unsigned i = export->collecting;
     size_t n = export->n_streams[i];
-    struct kfl_value *entry;
 
-    if (!statement_filter_asks(export->filter, line, size, &entry))
-        return true;
+    if (n && export->streams[i][n - 1] == stream) /* its next entry */
+        return;
     if (!(n & (n - 1))) /* grows at each power of two */
         export->streams[i] = realloc(export->streams[i], (n ? n * 2 : 1) * sizeof(uint64_t));
     ensure(export->streams[i]);
-    export->streams[i][export->n_streams[i]++] = statement_filter_stream(entry);
-    return true;
+    export->streams[i][export->n_streams[i]++] = stream;
 }
 
 static int compare(const void *a, const void *b)

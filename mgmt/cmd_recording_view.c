@@ -5,6 +5,7 @@
 #include "../kfl-jit/ensure.h"
 #include "../writer/entry_summary.h"
 #include "recording_files.h"
+#include "recording_query.h"
 #include "statement_filter.h"
 
 static struct {
@@ -13,7 +14,8 @@ static struct {
 } values;
 
 const struct option_row cmd_recording_view_options[] = {
-    OPTION_TEXT("kfl", 0, "STMT", values.kfl, "only entries for which it is true"),
+    OPTION_TEXT("kfl", 0, "STMT", values.kfl,
+                "entries for which it is true, also those the job did not match"),
     OPTION_FLAG("follow", 'f', values.follow, "go on as entries come (one recording)"),
     OPTION_END,
 };
@@ -23,6 +25,7 @@ enum { LINE_SIZE = 64 << 20, SUMMARY_SIZE = 512, TEXT_SIZE = 300 };
 struct view {
     const struct cli *cli;
     struct statement_filter *filter; /* --kfl; null: every entry */
+    bool asked;                      /* the entries that come are those for which it is true */
     struct statement_filter *job;    /* the job's own statement, for what it redacts */
     char *line;
 };
@@ -63,8 +66,19 @@ static int view_one(struct view *view, const char *name)
     view->job = NULL;
     if (strstr(files.kfl, "redact"))
         status = statement_filter_create(view->cli, files.kfl, &view->job);
-    err =
-        status ? 0 : recording_files_entries(&files, values.follow, show, view, path, sizeof(path));
+    view->asked = view->filter && !values.follow;
+    if (!status && view->asked) {
+        const struct recording_query query = {.entry = show, .context = view};
+
+        recording_files_hold(&files);
+        status = recording_query_run(view->cli, &files, statement_filter_statement(view->filter),
+                                     &query);
+        err = 0;
+    } else {
+        err = status
+                  ? 0
+                  : recording_files_entries(&files, values.follow, show, view, path, sizeof(path));
+    }
     if (err) {
         cli_error(view->cli, "%s: %s", path, strerror(-err));
         status = CLI_FAILED;
@@ -88,13 +102,13 @@ static bool show(void *context, const char *line, size_t size)
         line = view->line;
         size = (size_t)n;
     }
-    if (view->filter && !statement_filter_asks(view->filter, line, size, &entry))
+    if (view->filter && !view->asked && !statement_filter_asks(view->filter, line, size, &entry))
         return true;
     if (view->cli->json) {
         printf("%.*s\n", (int)size, line);
         return !ferror(stdout);
     }
-    if (!entry || !view->filter) {
+    if (!entry || !view->filter || view->asked) {
         static struct kfl_arena *arena;
         const char *what;
 

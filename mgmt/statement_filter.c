@@ -53,6 +53,11 @@ void statement_filter_free(struct statement_filter *filter)
     free(filter);
 }
 
+const struct kfl_statement *statement_filter_statement(const struct statement_filter *filter)
+{
+    return filter->statement;
+}
+
 bool statement_filter_asks(struct statement_filter *filter, const char *line, size_t size,
                            struct kfl_value **ret_entry)
 {
@@ -62,13 +67,6 @@ bool statement_filter_asks(struct statement_filter *filter, const char *line, si
     *ret_entry = kfl_json_parse(filter->arena, line, size, &what);
     return *ret_entry &&
            kfl_statement_eval(filter->statement, *ret_entry, filter->arena, NULL, NULL);
-}
-
-uint64_t statement_filter_stream(const struct kfl_value *entry)
-{
-    const struct kfl_value *stream = entry_member(entry, "stream");
-
-    return stream && stream->type == KFL_INT ? (uint64_t)stream->integer : 0;
 }
 
 const struct kfl_value *entry_member(const struct kfl_value *entry, const char *path)

@@ -1,0 +1,177 @@
+#include "recording_query.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "../dataplane/pipeline.h"
+#include "../kfl-jit/ensure.h"
+#include "../writer/segment_source.h"
+
+enum { STREAMS_MAX = 16 << 20, LINE_SIZE = 64 << 20, ARENA_SIZE = 256 << 20 };
+static const uint64_t l7_bytes = 64 << 20, waiting_bytes = 16 << 20; /* they grow */
+
+struct run {
+    struct recorder recorder;
+    const struct recording_query *query;
+    struct kfl_arena *arena;
+    char *line;
+    bool ended;
+};
+
+static int build(const struct cli *cli, struct run *run, const struct recording_files *files,
+                 struct source *source, const struct kfl_statement *statement,
+                 struct pipeline **ret_pipeline);
+static void found(struct run *run, const struct stream *stream);
+
+/* ---- the recorder: verdicts and entries, no packets ---- */
+
+static struct run *run_of(struct recorder *recorder)
+{
+    return (struct run *)((char *)recorder - offsetof(struct run, recorder));
+}
+
+static uint8_t *op_reserve(struct recorder *recorder, unsigned slot, uint32_t size,
+                           uint16_t interface)
+{
+    return NULL; /* it wants no packets */
+}
+
+static void op_commit(struct recorder *recorder, unsigned slot, const struct stream *stream,
+                      uint64_t ts_ns, uint32_t origlen, uint16_t interface)
+{
+}
+
+static void op_entry(struct recorder *recorder, uint64_t slots, const struct stream *stream,
+                     const struct kfl_entry *entry)
+{
+    struct run *run = run_of(recorder);
+    struct kfl_value *value;
+    int n;
+
+    found(run, stream);
+    if (!run->query->entry || run->ended)
+        return;
+    kfl_arena_reset(run->arena);
+    value = kfl_entry_value(run->arena, entry);
+    if (value && kfl_plan_redacts(recorder->plan) &&
+        !kfl_plan_redact(recorder->plan, 0, value, run->arena))
+        value = NULL;
+    n = value ? kfl_json_print(value, run->line, LINE_SIZE) : -1;
+    if (n >= 0)
+        run->ended = !run->query->entry(run->query->context, run->line, (size_t)n);
+}
+
+static void op_matched(struct recorder *recorder, uint64_t slots, const struct stream *stream,
+                       uint32_t missing)
+{
+    found(run_of(recorder), stream);
+}
+
+static void op_ended(struct recorder *recorder, uint64_t slots, const struct stream *stream,
+                     const struct kfl_stream *view)
+{
+    if (slots)
+        found(run_of(recorder), stream);
+}
+
+static void op_released(struct recorder *recorder, uint64_t slots, uint64_t now_ns)
+{
+}
+
+static void op_flush(struct recorder *recorder, uint64_t now_ns, bool all)
+{
+}
+
+static const struct recorder_ops ops = {
+    .reserve = op_reserve,
+    .commit = op_commit,
+    .entry = op_entry,
+    .matched = op_matched,
+    .ended = op_ended,
+    .released = op_released,
+    .flush = op_flush,
+};
+
+/* ---- */
+
+int recording_query_run(const struct cli *cli, const struct recording_files *files,
+                        const struct kfl_statement *statement, const struct recording_query *query)
+{
+    const struct segment_source_config config = {.folder = files->folder, .recording = files->name};
+    struct run run = {.recorder = {.ops = &ops}, .query = query};
+    struct segment_source *source = NULL;
+    struct pipeline *pipeline = NULL;
+    int err = segment_source_open(&config, 0, &source);
+
+    if (query->entry) {
+        run.recorder.wants_entries = UINT64_MAX;
+        run.arena = kfl_arena_create(ARENA_SIZE);
+        run.line = malloc(LINE_SIZE);
+        ensure(run.arena && run.line);
+    }
+    if (!err) {
+        segment_source_finish(source);
+        err = build(cli, &run, files, segment_source_base(source), statement, &pipeline);
+    }
+    while (!err && !run.ended && !pipeline_done(pipeline))
+        pipeline_step(pipeline);
+    if (err && err != -EINVAL) /* that one has been said */
+        cli_error(cli, "%s: %s", files->name, strerror(-err));
+    else if (!err && segment_source_lost_segments(source))
+        cli_error(cli, "%s: %u segments were deleted or are damaged: they are left out",
+                  files->name, segment_source_lost_segments(source));
+    pipeline_free(pipeline);
+    if (source)
+        source_close(segment_source_base(source));
+    kfl_arena_free(run.arena);
+    free(run.line);
+    return err == -EINVAL ? CLI_USAGE : err ? CLI_FAILED : CLI_DONE;
+}
+
+static int build(const struct cli *cli, struct run *run, const struct recording_files *files,
+                 struct source *source, const struct kfl_statement *statement,
+                 struct pipeline **ret_pipeline)
+{
+    struct recorder *recorder = &run->recorder;
+    const struct kfl_plan_job job = {.slot = 0, .statement = statement};
+    struct pipeline_config config = {
+        .sources = &source,
+        .n_sources = 1,
+        .n_classifiers = 1,
+        .recorders = &recorder,
+        .classifier =
+            {
+                .streams = {.max = STREAMS_MAX,
+                            .grow = true,
+                            .recorded = true,
+                            .record = files->name,
+                            .names = {segment_source_name, source}},
+                .l7 = {.memory = l7_bytes, .unbounded = true},
+                .waiting_memory = waiting_bytes,
+            },
+    };
+    static struct kfl_messages messages;
+    struct kfl_plan *plan;
+    unsigned culprit;
+    int err;
+
+    if (getrandom(&config.hash_seed, sizeof(config.hash_seed), 0) < 0)
+        return -errno;
+    err = pipeline_create(&config, ret_pipeline);
+    if (!err)
+        err = kfl_plan_create(&job, 1, 1, run->query->entry, &plan, &culprit, &messages);
+    if (err == -EINVAL && strstr(kfl_statement_text(statement), "record("))
+        cli_error(cli, "write record == \"NAME\" for record(\"NAME\")");
+    else if (err && messages.n)
+        cli_error(cli, "%s", messages.message[0].text);
+    return err ? err : pipeline_publish(*ret_pipeline, plan, kfl_plan_jobs(plan));
+}
+
+static void found(struct run *run, const struct stream *stream)
+{
+    if (run->query->stream)
+        run->query->stream(run->query->context, stream->number);
+}
