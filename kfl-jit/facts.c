@@ -173,7 +173,7 @@ static void get_protocol(const struct facts *facts, enum kfl_field field,
     default: /* tls: the handshake, and what comes out of TLS afterwards */
         if (facts->entry)
             put_bool(value, facts->entry->tls);
-        else if (facts->proto == KFL_PROTO_TLS)
+        else if (stream->protos == KFL_PROTO_BIT(TLS))
             put_bool(value, true);
         else if (!((stream->protos | stream->l7) & KFL_PROTO_BIT(TLS)))
             put_bool(value, false);

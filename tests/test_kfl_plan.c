@@ -166,6 +166,12 @@ static void at_stage(const struct conversation *c, int stage, struct conversatio
     }
 }
 
+static char letter(const struct kfl_verdict *verdict)
+{
+    CU_ASSERT_FALSE(verdict->matched & verdict->out);
+    return verdict->matched & 1 ? 'm' : verdict->out & 1 ? 'o' : '.';
+}
+
 static char verdict_at(const struct kfl_plan *plan, const struct conversation *c, int stage)
 {
     static struct conversation now;
@@ -174,8 +180,7 @@ static char verdict_at(const struct kfl_plan *plan, const struct conversation *c
     at_stage(c, stage, &now);
     verdict = stage <= PROTOCOL ? kfl_plan_stream(plan, 0, &now.stream, 1)
                                 : kfl_plan_entry(plan, 0, &now.entry, 1);
-    CU_ASSERT_FALSE(verdict.matched & verdict.out);
-    return verdict.matched & 1 ? 'm' : verdict.out & 1 ? 'o' : '.';
+    return letter(&verdict);
 }
 
 static struct kfl_plan *plan_of(const struct kfl_statement *statement)
@@ -420,6 +425,33 @@ static void while_the_client_is_unknown_both_ways_must_agree(void)
     }
 }
 
+static void tls_is_open_while_other_protocols_may_come(void)
+{
+    static const struct {
+        uint32_t protos;
+        char verdict;
+    } rows[] = {
+        {KFL_PROTO_BIT(TLS), 'm'},
+        {KFL_PROTO_BIT(TLS) | KFL_PROTO_BIT(TCP), '.'},
+        {KFL_PROTO_BIT(TLS) | KFL_PROTO_BIT(HTTP2), '.'},
+        {KFL_PROTO_BIT(HTTP2) | KFL_PROTO_BIT(TCP), 'o'},
+    };
+    struct kfl_statement *statement = statement_of("tls");
+    struct kfl_plan *plan = plan_of(statement);
+    static struct conversation c;
+
+    http(&c);
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct kfl_verdict verdict;
+
+        c.stream.protos = rows[i].protos;
+        verdict = kfl_plan_stream(plan, 0, &c.stream, 1);
+        CU_ASSERT_EQUAL(letter(&verdict), rows[i].verdict);
+    }
+    kfl_plan_free(plan);
+    kfl_statement_free(statement);
+}
+
 static void demand_is_what_is_read(void)
 {
     struct kfl_statement *statement =
@@ -549,6 +581,7 @@ int main(int argc, char **argv)
         {"halves are null", halves_are_null},
         {"while the client is unknown, both ways must agree",
          while_the_client_is_unknown_both_ways_must_agree},
+        {"tls is open while other protocols may come", tls_is_open_while_other_protocols_may_come},
         {"demand is what is read", demand_is_what_is_read},
         {"patterns mean the same as one by one", patterns_mean_the_same_as_one_by_one},
         {"jobs that need entries are told", jobs_that_need_entries_are_told},
