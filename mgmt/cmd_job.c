@@ -170,6 +170,9 @@ int cmd_job_list(const struct cli *cli)
         table_cell(table, doc_text(row, "kfl", ""));
     }
     table_print(table, stdout, table_terminal_width());
+    for (size_t i = 0; i < doc_size(rows); i++)
+        if (*doc_text(doc_at(rows, i), "refused", ""))
+            printf("refused: %s\n", doc_text(doc_at(rows, i), "refused", ""));
     doc_free(reply);
     return CLI_DONE;
 }
@@ -192,6 +195,8 @@ int cmd_job_show(const struct cli *cli)
     printf("name        %s\n", doc_text(row, "name", ""));
     printf("state       %s%s%s\n", doc_text(row, "state", ""),
            *doc_text(row, "reason", "") ? ": " : "", doc_text(row, "reason", ""));
+    if (*doc_text(row, "refused", ""))
+        printf("refused     %s\n", doc_text(row, "refused", ""));
     printf("statement   %s\n", doc_text(row, "kfl", ""));
     printf("created     %s UTC%s\n", show_time(row, "created", text),
            doc_bool(row, "declared", false) ? " (in the configuration)" : "");

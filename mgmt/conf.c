@@ -45,6 +45,7 @@ struct texts { /* everything a conf points to */
 struct reader {
     struct conf *conf;
     const char *path;
+    bool as_job; /* keys have no group */
     char *reterr_text;
 };
 
@@ -82,7 +83,7 @@ static bool is_choice(const struct conf_row *row, const char *word);
 /* path null: no file. as_job: the file's top level is one job. */
 static int read_file(const char *path, bool as_job, struct conf **ret_conf, char *reterr_text)
 {
-    struct reader reader = {.path = path, .reterr_text = reterr_text};
+    struct reader reader = {.path = path, .as_job = as_job, .reterr_text = reterr_text};
     config_t file;
     int err;
 
@@ -494,8 +495,8 @@ static int wrong(struct reader *reader, const struct input *input, const char *f
         snprintf(value, sizeof(value), "%lld", (long long)config_setting_get_int64(setting));
     else if (config_setting_type(setting) == CONFIG_TYPE_BOOL)
         snprintf(value, sizeof(value), "%s", config_setting_get_bool(setting) ? "true" : "false");
-    return refuse(reader, setting, "%s.%s = %s: %s", input->row->group, input->row->key, value,
-                  why);
+    return refuse(reader, setting, "%s%s%s = %s: %s", reader->as_job ? "" : input->row->group,
+                  reader->as_job ? "" : ".", input->row->key, value, why);
 }
 
 static int refuse(struct reader *reader, const config_setting_t *setting, const char *format, ...)

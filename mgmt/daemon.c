@@ -28,6 +28,9 @@
 
 enum { TICK_MS = 50, EVENTS = 8, MEALS = 4 }; /* MEALS: in the time that the watchdog waits */
 
+/* Between looks at job files that were refused: what was in their way may have gone. */
+static const uint64_t look_again_ns = 5 * NS_PER_S;
+
 static int lock_store(struct daemon *daemon, char *reterr_text);
 static int open_names(struct daemon *daemon, char *reterr_text);
 static int open_kube(struct daemon *daemon, char *reterr_text);
@@ -39,7 +42,9 @@ static void repair_store(const char *store);
 static void say_repair(void *context, const char *text);
 static int open_control(struct daemon *daemon, char *reterr_text);
 static int open_loop(struct daemon *daemon, char *reterr_text);
+static void watch_jobs(struct daemon *daemon);
 static void turn(struct daemon *daemon);
+static void look_at_job_files(struct daemon *daemon);
 static void feed_watchdog(struct daemon *daemon);
 static void take_signals(struct daemon *daemon);
 static void look_at_clocks(struct daemon *daemon);
@@ -57,7 +62,8 @@ int daemon_open(const char *conf_path, struct daemon *ret_daemon,
     static int (*const steps[])(struct daemon * daemon, char *reterr_text) = {
         lock_store,          open_names,  open_kube, open_deck, open_control,
         daemon_open_metrics, drop_rights, open_jobs, open_loop, filter_calls};
-    struct daemon daemon = {.conf_path = conf_path, .lock = -1, .epoll = -1, .signals = -1};
+    struct daemon daemon = {
+        .conf_path = conf_path, .lock = -1, .jobs_watch.fd = -1, .epoll = -1, .signals = -1};
     char error[CONF_ERROR_SIZE], warning[RIGHTS_ERROR_SIZE];
     int err = conf_read(conf_path, &daemon.conf, error);
 
@@ -115,6 +121,7 @@ void daemon_close(struct daemon *daemon)
         deck_close(daemon->deck);
     }
     jobs_free(daemon->jobs);
+    folder_watch_close(&daemon->jobs_watch);
     names_watch_close(daemon->names_watch);
     kube_close(daemon->kube);
     names_spells_free(daemon->spells); /* asks the board who may still read */
@@ -176,6 +183,8 @@ int daemon_reload(struct daemon *daemon, struct doc *restart,
     daemon->live = conf;
     daemon->declare_pending =
         jobs_declare(daemon->jobs, conf->jobs, conf->n_jobs, daemon->clock, complain) > 0;
+    folder_watch_close(&daemon->jobs_watch);
+    watch_jobs(daemon);
     log_info("reloaded%s", doc_size(restart) ? ": some changes need a restart" : "");
     return 0;
 }
@@ -319,6 +328,7 @@ static int open_jobs(struct daemon *daemon, char *reterr_text)
     if (!err) {
         jobs_set_limits(daemon->jobs, (unsigned)conf->limit_jobs, conf->limit_statement);
         jobs_set_retry(daemon->jobs, !strcmp(conf->on_error, "retry"));
+        watch_jobs(daemon);
         jobs_load(daemon->jobs, daemon->clock, complain);
         daemon->declare_pending =
             jobs_declare(daemon->jobs, conf->jobs, conf->n_jobs, daemon->clock, complain) > 0;
@@ -417,9 +427,21 @@ static int open_loop(struct daemon *daemon, char *reterr_text)
     return -errno;
 }
 
+/* Before the first look: what comes between is looked at twice. */
+static void watch_jobs(struct daemon *daemon)
+{
+    char path[JOB_PATH_SIZE + 8];
+
+    snprintf(path, sizeof(path), "%s/jobs/", daemon->conf->storage_path);
+    folder_watch_open(&daemon->jobs_watch, ".conf");
+    folder_watch_add(&daemon->jobs_watch, path);
+    daemon->look_ns = 1;
+}
+
 static void turn(struct daemon *daemon)
 {
     deck_step(daemon->deck);
+    look_at_job_files(daemon);
     jobs_step(daemon->jobs, daemon->clock);
     names_watch_step(daemon->names_watch, daemon->clock.steady_ns);
     if (daemon->kube)
@@ -434,6 +456,20 @@ static void turn(struct daemon *daemon)
         daemon->said_done = true;
         log_info("all sources have ended");
     }
+}
+
+static void look_at_job_files(struct daemon *daemon)
+{
+    uint64_t now_ns = daemon->clock.steady_ns;
+    bool settled = folder_watch_settled(&daemon->jobs_watch, now_ns);
+
+    if (!settled && (!daemon->look_ns || now_ns < daemon->look_ns))
+        return;
+    daemon->look_ns = 0;
+    if (jobs_look(daemon->jobs, daemon->clock, complain))
+        daemon->look_ns = now_ns;
+    else if (jobs_refusals(daemon->jobs)->n)
+        daemon->look_ns = now_ns + look_again_ns;
 }
 
 /* It gets something only while every thread turns: that the main one does is not enough. */

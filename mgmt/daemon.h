@@ -13,12 +13,13 @@
 #include "conf.h"
 #include "control.h"
 #include "deck.h"
+#include "folder_watch.h"
 #include "job.h"
 #include "kube.h"
 #include "metrics_http.h"
 #include "names_watch.h"
-#include "rights.h"
 #include "retention.h"
+#include "rights.h"
 
 enum { DAEMON_ERROR_SIZE = 2048 };
 
@@ -35,12 +36,14 @@ struct daemon {
     struct kube *kube;           /* null: not asked */
     struct deck *deck;
     struct jobs *jobs;
+    struct folder_watch jobs_watch; /* on STORE/jobs */
+    uint64_t look_ns; /* steady time of the next look at it, changed or not; 0: none */
     struct control *control;
     struct metrics_http *metrics; /* null: not asked for */
     const char *stalled;          /* a thread that made no progress when last looked at; null */
     uint64_t watchdog_ns;         /* between meals of systemd's watchdog; 0: there is none */
     uint64_t fed_ns;
-    struct rights rights;        /* whom we become */
+    struct rights rights; /* whom we become */
     struct retention retention;
     struct schedule_clock clock; /* of this turn */
     uint64_t started_ns;

@@ -23,13 +23,9 @@ const struct job_count_info job_count_info[JOB_COUNT_COUNT] = {
 #undef JOB_COUNT
 };
 
-static struct job *new_job(void);
-static void free_job(struct job *job);
-static int insert(struct jobs *jobs, struct job *job, char *reterr_text);
 static int make_room(struct jobs *jobs, char *reterr_text);
-static int check_free(struct jobs *jobs, const char *name, bool declared, char *reterr_text);
-static void set_schedule(struct job *job, uint64_t start_ns);
-static void close_run(struct job *job);
+static int check_free(struct jobs *jobs, const char *name, enum job_origin origin,
+                      char *reterr_text);
 
 int jobs_create(const char *store, const struct job_ops *ops, void *context, struct jobs **ret_jobs,
                 char reterr_text[static JOB_ERROR_SIZE])
@@ -65,8 +61,9 @@ void jobs_free(struct jobs *jobs)
     if (!jobs)
         return;
     for (unsigned i = 0; i < jobs->n; i++)
-        free_job(jobs->job[i]);
+        job_free(jobs->job[i]);
     free(jobs->job);
+    job_refusals_done(&jobs->refusals);
     free(jobs);
 }
 
@@ -81,58 +78,23 @@ void jobs_set_retry(struct jobs *jobs, bool retry)
     jobs->retry = retry;
 }
 
-void jobs_load(struct jobs *jobs, struct schedule_clock clock, void (*complain)(const char *text))
+int job_add(struct jobs *jobs, const struct conf_job *spec, struct schedule_clock clock,
+            struct job **ret_job, char reterr_text[static JOB_ERROR_SIZE])
 {
-    char **names = NULL;
-    int n = job_store_list(jobs->store, &names);
-
-    for (int i = 0; i < n; i++) {
-        char error[JOB_ERROR_SIZE] = "";
-        struct job *job = new_job();
-        bool is_new = false;
-        int err = job_check_name(names[i], error);
-
-        if (!err)
-            err = job_store_read(jobs->store, names[i], job, &is_new, error);
-        if (!err && is_new) { /* a file that was dropped in */
-            struct job *added;
-
-            err = job_add(jobs, &job->spec, false, clock, &added, error);
-            free_job(job);
-            job = NULL;
-        } else if (!err) {
-            set_schedule(job, job->schedule.start_ns);
-            err = insert(jobs, job, error);
-            if (!err && job->recording)
-                close_run(job);
-        }
-        if (err) {
-            complain(error);
-            if (job)
-                free_job(job);
-        }
-        free(names[i]);
-    }
-    free(names);
+    return job_make(jobs, spec, JOB_BY_HAND, clock, ret_job, reterr_text);
 }
 
-int job_add(struct jobs *jobs, const struct conf_job *spec, bool declared,
-            struct schedule_clock clock, struct job **ret_job,
-            char reterr_text[static JOB_ERROR_SIZE])
+int job_make(struct jobs *jobs, const struct conf_job *spec, enum job_origin origin,
+             struct schedule_clock clock, struct job **ret_job,
+             char reterr_text[static JOB_ERROR_SIZE])
 {
     uint64_t start_ns;
     struct job *job;
     int err;
 
-    if (strlen(spec->kfl) > jobs->statement_max) {
-        snprintf(reterr_text, JOB_ERROR_SIZE,
-                 "the statement has %zu bytes: limits.statement allows %llu", strlen(spec->kfl),
-                 (unsigned long long)jobs->statement_max);
-        return -EINVAL;
-    }
-    err = job_check(spec, clock.wall_ns, reterr_text);
+    err = jobs_check(jobs, spec, clock.wall_ns, reterr_text);
     if (!err)
-        err = check_free(jobs, spec->name, declared, reterr_text);
+        err = check_free(jobs, spec->name, origin, reterr_text);
     if (!err && *spec->until)
         start_ns = clock.wall_ns; /* it is cut now */
     else if (!err)
@@ -141,22 +103,38 @@ int job_add(struct jobs *jobs, const struct conf_job *spec, bool declared,
         err = make_room(jobs, reterr_text);
     if (err)
         return err;
-    job = new_job();
-    job_spec_copy(&job->spec, spec);
+    job = job_new(spec);
     job->created_ns = clock.wall_ns;
-    job->declared = declared;
-    set_schedule(job, start_ns);
-    err = job_store_write(jobs->store, job, reterr_text);
+    job->declared = origin == JOB_DECLARED;
+    job->schedule.start_ns = start_ns;
+    if (origin == JOB_BY_FILE)
+        err = job_store_write_state(jobs->store, job);
+    else
+        err = job_store_write(jobs->store, job, reterr_text);
     if (!err)
-        err = insert(jobs, job, reterr_text);
+        err = job_insert(jobs, job, reterr_text);
     if (err) {
-        job_store_remove(jobs->store, job->spec.name);
-        free_job(job);
+        if (origin == JOB_BY_FILE)
+            job_store_remove_state(jobs->store, spec->name);
+        else
+            job_store_remove(jobs->store, spec->name);
+        job_free(job);
         return err;
     }
     job_run_step(jobs, job, clock);
     *ret_job = job;
     return 0;
+}
+
+int jobs_check(const struct jobs *jobs, const struct conf_job *spec, uint64_t now_ns,
+               char reterr_text[static JOB_ERROR_SIZE])
+{
+    if (strlen(spec->kfl) <= jobs->statement_max)
+        return job_check(spec, now_ns, reterr_text);
+    snprintf(reterr_text, JOB_ERROR_SIZE,
+             "the statement has %zu bytes: limits.statement allows %llu", strlen(spec->kfl),
+             (unsigned long long)jobs->statement_max);
+    return -EINVAL;
 }
 
 void job_delete(struct jobs *jobs, struct job *job, bool keep_recording,
@@ -179,6 +157,7 @@ unsigned jobs_declare(struct jobs *jobs, const struct conf_job *specs, unsigned 
 {
     unsigned n_waiting = 0;
 
+    job_refusals_begin(&jobs->refusals, true);
     for (unsigned i = 0; i < jobs->n; i++) {
         struct job *job = jobs->job[i];
         bool wanted = !job->declared || job->deleted;
@@ -206,11 +185,13 @@ unsigned jobs_declare(struct jobs *jobs, const struct conf_job *specs, unsigned 
             snprintf(error, sizeof(error),
                      "a job of this name was created by hand: delete it, or "
                      "rename the one in the configuration");
-        else if (!job_add(jobs, &specs[k], true, clock, &job, error))
+        else if (!job_make(jobs, &specs[k], JOB_DECLARED, clock, &job, error))
             continue;
         snprintf(text, sizeof(text), "jobs[%u] '%.64s': %s", k, specs[k].name, error);
-        complain(text);
+        if (job_refuse(&jobs->refusals, true, specs[k].name, text))
+            complain(text);
     }
+    job_refusals_end(&jobs->refusals, true);
     return n_waiting;
 }
 
@@ -255,9 +236,15 @@ const char *jobs_store(const struct jobs *jobs)
     return jobs->store;
 }
 
+const struct job_refusals *jobs_refusals(const struct jobs *jobs)
+{
+    return &jobs->refusals;
+}
+
 struct doc *job_doc(const struct jobs *jobs, const struct job *job, bool with_runs)
 {
     const struct doc *runs = doc_get(job->recording, "runs");
+    const char *refused = job_refused(&jobs->refusals, job->spec.name);
     struct doc *doc = doc_object();
     struct job_counts counts = {0};
 
@@ -271,6 +258,7 @@ struct doc *job_doc(const struct jobs *jobs, const struct job *job, bool with_ru
     doc_set_text(doc, "name", job->spec.name);
     doc_set_text(doc, "state", job_state_name[job->state]);
     doc_set_text(doc, "reason", job->reason);
+    doc_set_text(doc, "refused", refused ? refused : "");
     doc_set_bool(doc, "ending", job->ending);
     doc_set_text(doc, "kfl", job->spec.kfl);
     doc_set_time(doc, "created", job->created_ns);
@@ -297,16 +285,38 @@ struct doc *job_doc(const struct jobs *jobs, const struct job *job, bool with_ru
     return doc;
 }
 
-static struct job *new_job(void)
+struct doc *job_refusal_doc(const struct jobs *jobs, const struct job_refusal *refusal)
+{
+    struct conf_job spec = conf_job_initial();
+    struct job *job;
+    struct doc *doc;
+
+    spec.name = refusal->name;
+    job = job_new(&spec);
+    job->clock.over = true; /* it has no times */
+    doc = job_doc(jobs, job, false);
+    job_free(job);
+    doc_set_text(doc, "state", "refused");
+    doc_set_text(doc, "refused", refusal->text);
+    doc_set_text(doc, "reason", refusal->text);
+    doc_set_bool(doc, "declared", refusal->declared);
+    return doc;
+}
+
+struct job *job_new(const struct conf_job *spec)
 {
     struct job *job = calloc(1, sizeof(*job));
 
     ensure(job);
     job->slot = -1;
+    job_spec_copy(&job->spec, spec);
+    job->schedule.iterations = spec->iterations;
+    job->schedule.duration_ns = spec->duration;
+    job->schedule.expiration_ns = spec->expiration;
     return job;
 }
 
-static void free_job(struct job *job)
+void job_free(struct job *job)
 {
     job_spec_free(&job->spec);
     kfl_statement_free(job->statement);
@@ -315,7 +325,7 @@ static void free_job(struct job *job)
     free(job);
 }
 
-static int insert(struct jobs *jobs, struct job *job, char *reterr_text)
+int job_insert(struct jobs *jobs, struct job *job, char reterr_text[static JOB_ERROR_SIZE])
 {
     struct job **more = realloc(jobs->job, (jobs->n + 1) * sizeof(more[0]));
     unsigned i = jobs->n;
@@ -342,7 +352,7 @@ void job_forget(struct jobs *jobs, struct job *job)
         i++;
     memmove(jobs->job + i, jobs->job + i + 1, (jobs->n - i - 1) * sizeof(jobs->job[0]));
     jobs->n--;
-    free_job(job);
+    job_free(job);
 }
 
 /* When the table is full the expired job that is longest over makes room. */
@@ -366,7 +376,8 @@ static int make_room(struct jobs *jobs, char *reterr_text)
     return 0;
 }
 
-static int check_free(struct jobs *jobs, const char *name, bool declared, char *reterr_text)
+static int check_free(struct jobs *jobs, const char *name, enum job_origin origin,
+                      char *reterr_text)
 {
     struct job *job = job_find(jobs, name);
 
@@ -381,33 +392,18 @@ static int check_free(struct jobs *jobs, const char *name, bool declared, char *
                  job_state_name[job->state]);
         return -EEXIST;
     }
-    /* A declared job that was changed goes on in its recording. */
-    if (!declared && recording_exists(jobs->store, name)) {
+    /* What the configuration or a file asks goes on in its recording when it was changed. */
+    if (origin == JOB_BY_HAND && recording_exists(jobs->store, name)) {
         snprintf(reterr_text, JOB_ERROR_SIZE,
                  "there is a recording '%s' already: delete it, or take another name", name);
         return -EEXIST;
     }
+    if (origin != JOB_BY_FILE && job_store_has_file(jobs->store, name)) {
+        snprintf(reterr_text, JOB_ERROR_SIZE,
+                 "%s/jobs/%s.conf is there already, and is not taken up: mend it, remove it, or "
+                 "take another name",
+                 jobs->store, name);
+        return -EEXIST;
+    }
     return 0;
-}
-
-static void set_schedule(struct job *job, uint64_t start_ns)
-{
-    job->schedule.start_ns = start_ns;
-    job->schedule.iterations = job->spec.iterations;
-    job->schedule.duration_ns = job->spec.duration;
-    job->schedule.expiration_ns = job->spec.expiration;
-}
-
-/* The process was killed while the run was being ended. */
-static void close_run(struct job *job)
-{
-    char what[JOB_REASON_SIZE + 64];
-
-    if (job->clock.begun || !recording_is_open(job->recording))
-        return;
-    snprintf(what, sizeof(what), "%s%s%s (the recorder was killed meanwhile)",
-             job->state == JOB_SCHEDULED ? "done" : job_state_name[job->state],
-             *job->reason ? ": " : "", job->reason);
-    recording_end_run(job->recording, job->clock.ended_ns, what);
-    job->unsaved = true;
 }

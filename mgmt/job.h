@@ -3,6 +3,9 @@
  * A job lives in STORE/jobs/NAME.conf (what was asked, libconfig) and NAME.json beside it (how it
  * stands). What it leaves is a recording (recording.h), in which each run is a fact.
  *
+ * People may create, change and remove jobs by these files, too. A file is held against the job of
+ * its name: what we wrote ourselves says what is in force already, so nothing comes of it.
+ *
  * The table decides when a job records and what becomes of it; how packets come into its folder is
  * behind struct job_ops (deck.c, or a test). Ending a run takes time: what is on its way is
  * written first, then job_ended() is called.
@@ -17,6 +20,7 @@
 #include "../kfl-jit/kfl.h"
 #include "conf.h"
 #include "doc.h"
+#include "job_refusal.h"
 #include "schedule.h"
 
 enum { JOB_NAME_MAX = 64, JOB_ERROR_SIZE = 2048, JOB_REASON_SIZE = 256, JOB_PATH_SIZE = 1024 };
@@ -90,8 +94,9 @@ struct job {
     uint64_t limit_packets;          /* then: recorded so far ... */
     uint64_t limit_quiet_ns;         /* ... and the steady time of the last */
     bool deleted, keep_recording;    /* ... and then it goes */
+    bool keep_file;                  /* ... but NAME.conf is a person's new one */
     struct job_past past;
-    struct doc *recording;           /* recording.json; null before the first run */
+    struct doc *recording; /* recording.json; null before the first run */
     uint64_t saved_ns;
     bool unsaved;      /* the disk did not take its state: again, later */
     uint64_t tried_ns; /* steady time */
@@ -123,8 +128,14 @@ void jobs_free(struct jobs *jobs);
 void jobs_set_limits(struct jobs *jobs, unsigned max, uint64_t statement_max);
 /* What storage.on_error says. */
 void jobs_set_retry(struct jobs *jobs, bool retry);
-/* Takes up the jobs of the store. What cannot be read is said by `complain` and left alone. */
+/* Takes up the jobs of the store as jobs_look() does, and how they stood. */
 void jobs_load(struct jobs *jobs, struct schedule_clock clock, void (*complain)(const char *text));
+/* Looks at the files: new ones are jobs, a changed one takes the place of its job, in the same
+ * recording, a removed one ends it (the recording stays). What cannot be taken up is left alone and
+ * remembered as refused; `complain` is told when that is new. -> how many wait for the job they
+ * replace to end: call again. */
+unsigned jobs_look(struct jobs *jobs, struct schedule_clock clock,
+                   void (*complain)(const char *text));
 
 /* [A-Za-z0-9][A-Za-z0-9._-]{0,63}. -> 0 or -EINVAL with the message. */
 int job_check_name(const char *name, char reterr_text[static JOB_ERROR_SIZE]);
@@ -136,9 +147,8 @@ int job_check(const struct conf_job *spec, uint64_t now_ns,
               char reterr_text[static JOB_ERROR_SIZE]);
 
 /* -> 0, -EINVAL (bad input), -EEXIST, -ENOSPC, or another -errno; with the message. */
-int job_add(struct jobs *jobs, const struct conf_job *spec, bool declared,
-            struct schedule_clock clock, struct job **ret_job,
-            char reterr_text[static JOB_ERROR_SIZE]);
+int job_add(struct jobs *jobs, const struct conf_job *spec, struct schedule_clock clock,
+            struct job **ret_job, char reterr_text[static JOB_ERROR_SIZE]);
 void job_stop(struct jobs *jobs, struct job *job, struct schedule_clock clock);
 /* At once, or when its run has ended (then later by itself). */
 void job_delete(struct jobs *jobs, struct job *job, bool keep_recording,
@@ -171,5 +181,9 @@ struct job *jobs_at(const struct jobs *jobs, unsigned i); /* in order of names *
 const char *jobs_store(const struct jobs *jobs);
 /* As `job show --json` has it, with the runs, or as in a list: new doc. */
 struct doc *job_doc(const struct jobs *jobs, const struct job *job, bool with_runs);
+/* What asks for a job and is none. */
+const struct job_refusals *jobs_refusals(const struct jobs *jobs);
+/* As job_doc(), state "refused": of one for which there is no job. */
+struct doc *job_refusal_doc(const struct jobs *jobs, const struct job_refusal *refusal);
 
 #endif

@@ -274,7 +274,10 @@ void job_run_settle(struct jobs *jobs, struct job *job)
             recording_save(jobs->store, job);
         if (!job->keep_recording)
             recording_delete(jobs->store, job->spec.name);
-        job_store_remove(jobs->store, job->spec.name);
+        if (job->keep_file)
+            job_store_remove_state(jobs->store, job->spec.name);
+        else
+            job_store_remove(jobs->store, job->spec.name);
         job_forget(jobs, job);
         return;
     }

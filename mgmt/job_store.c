@@ -5,15 +5,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../kfl-jit/ensure.h"
 #include "files.h"
 
-enum { STATE_SIZE_MAX = 64 << 10, PATH_SIZE = JOB_PATH_SIZE + JOB_NAME_MAX + 16 };
+enum { STATE_SIZE_MAX = 64 << 10, ASKED_SIZE_MAX = 1 << 20, HASH_SIZE = 17 };
+enum { PATH_SIZE = JOB_PATH_SIZE + JOB_NAME_MAX + 16 };
 
 static void path_of(const char *store, const char *name, const char *ending,
                     char ret_path[static PATH_SIZE]);
+static char *print(const struct conf_job *spec, size_t *ret_size);
+static void hash(const struct conf_job *spec, char ret_text[static HASH_SIZE]);
+static int check_file(const char *path, char *reterr_text);
 static void read_state(struct job *job, const struct doc *state);
 static char *copy(const char *text);
 
@@ -21,15 +26,11 @@ int job_store_write(const char *store, const struct job *job,
                     char reterr_text[static JOB_ERROR_SIZE])
 {
     char path[PATH_SIZE];
-    char *text;
     size_t size;
-    FILE *out = open_memstream(&text, &size);
+    char *text = print(&job->spec, &size);
     int err;
 
-    ensure(out);
-    conf_print_job(&job->spec, out);
-    ensure(!fclose(out));
-    path_of(store, job->spec.name, ".conf", path);
+    path_of(store, job->spec.name, JOB_ASKED, path);
     err = job_store_write_state(store, job);
     if (!err)
         err = file_replace(path, text, size, 0640);
@@ -41,10 +42,12 @@ int job_store_write(const char *store, const struct job *job,
 
 int job_store_write_state(const char *store, const struct job *job)
 {
-    char path[PATH_SIZE];
+    char path[PATH_SIZE], asked[HASH_SIZE];
     struct doc *state = doc_object();
     int err;
 
+    hash(&job->spec, asked);
+    doc_set_text(state, "asked", asked);
     doc_set_time(state, "created", job->created_ns);
     doc_set_bool(state, "declared", job->declared);
     doc_set_text(state, "state", job_state_name[job->ending ? job->after : job->state]);
@@ -55,21 +58,23 @@ int job_store_write_state(const char *store, const struct job *job)
     doc_set_bool(state, "over", job->clock.over);
     doc_set_bool(state, "expired", job->clock.expired);
     doc_set_time(state, "ended", job->clock.ended_ns);
-    path_of(store, job->spec.name, ".json", path);
+    path_of(store, job->spec.name, JOB_STATE, path);
     err = doc_write(state, path, 0640);
     doc_free(state);
     return err;
 }
 
-int job_store_read(const char *store, const char *name, struct job *job, bool *ret_new,
+int job_store_read(const char *store, const char *name, struct conf_job *ret_spec,
                    char reterr_text[static JOB_ERROR_SIZE])
 {
-    char path[PATH_SIZE], error[CONF_ERROR_SIZE], why[DOC_ERROR_SIZE];
+    char path[PATH_SIZE], error[CONF_ERROR_SIZE];
     struct conf *conf;
-    struct doc *state;
     int err;
 
-    path_of(store, name, ".conf", path);
+    path_of(store, name, JOB_ASKED, path);
+    err = check_file(path, reterr_text);
+    if (err)
+        return err;
     err = conf_read_job(path, &conf, error);
     if (err) {
         snprintf(reterr_text, JOB_ERROR_SIZE, "%s", error);
@@ -79,40 +84,75 @@ int job_store_read(const char *store, const char *name, struct job *job, bool *r
         conf->jobs[0].name = name;
     if (strcmp(conf->jobs[0].name, name)) {
         snprintf(reterr_text, JOB_ERROR_SIZE,
-                 "%s: name = \"%s\": must be as the file is called, \"%s\", or left out", path,
+                 "%s: name = \"%.100s\": must be as the file is called, \"%s\", or left out", path,
                  conf->jobs[0].name, name);
         conf_free(conf);
         return -EINVAL;
     }
-    job_spec_copy(&job->spec, &conf->jobs[0]);
+    job_spec_copy(ret_spec, &conf->jobs[0]);
     conf_free(conf);
-    path_of(store, name, ".json", path);
-    *ret_new = access(path, F_OK) != 0;
-    if (*ret_new)
-        return 0;
+    return 0;
+}
+
+int job_store_read_state(const char *store, const char *name, struct job *job, bool *ret_same,
+                         char reterr_text[static JOB_ERROR_SIZE])
+{
+    char path[PATH_SIZE], why[DOC_ERROR_SIZE], asked[HASH_SIZE] = "";
+    struct doc *state;
+
+    path_of(store, name, JOB_STATE, path);
+    if (access(path, F_OK))
+        return -errno;
     state = doc_read(path, STATE_SIZE_MAX, why);
     if (!state) {
         snprintf(reterr_text, JOB_ERROR_SIZE, "%s: remove it to begin the job anew", why);
-        job_spec_free(&job->spec);
         return -EINVAL;
     }
+    if (job->spec.name)
+        hash(&job->spec, asked);
+    *ret_same = !strcmp(doc_text(state, "asked", asked), asked);
     read_state(job, state);
     doc_free(state);
     return 0;
+}
+
+bool job_store_has_file(const char *store, const char *name)
+{
+    char path[PATH_SIZE];
+
+    path_of(store, name, JOB_ASKED, path);
+    return !access(path, F_OK) || errno != ENOENT;
 }
 
 void job_store_remove(const char *store, const char *name)
 {
     char path[PATH_SIZE];
 
-    path_of(store, name, ".conf", path);
+    path_of(store, name, JOB_ASKED, path);
     unlink(path);
-    path_of(store, name, ".json", path);
+    job_store_remove_state(store, name);
+}
+
+void job_store_remove_state(const char *store, const char *name)
+{
+    char path[PATH_SIZE];
+
+    path_of(store, name, JOB_STATE, path);
     unlink(path);
 }
 
-int job_store_list(const char *store, char ***ret_names)
+int job_store_set_aside(const char *store, const char *name)
 {
+    char from[PATH_SIZE], to[PATH_SIZE];
+
+    path_of(store, name, JOB_ASKED, from);
+    path_of(store, name, JOB_REFUSED, to);
+    return rename(from, to) ? -errno : 0;
+}
+
+int job_store_list(const char *store, const char *ending, char ***ret_names)
+{
+    size_t tail = strlen(ending);
     char path[PATH_SIZE];
     struct dirent **entries;
     char **names;
@@ -125,11 +165,12 @@ int job_store_list(const char *store, char ***ret_names)
     names = calloc((size_t)n + 1, sizeof(names[0]));
     ensure(names);
     for (int i = 0; i < n; i++) {
-        char *dot = strrchr(entries[i]->d_name, '.');
+        char *file = entries[i]->d_name;
+        size_t size = strlen(file);
 
-        if (dot && !strcmp(dot, ".conf")) {
-            *dot = 0;
-            names[n_names++] = copy(entries[i]->d_name);
+        if (*file != '.' && size > tail && !strcmp(file + size - tail, ending)) {
+            file[size - tail] = 0;
+            names[n_names++] = copy(file);
         }
         free(entries[i]);
     }
@@ -164,10 +205,55 @@ void job_spec_free(struct conf_job *spec)
 bool job_spec_equal(const struct conf_job *a, const struct conf_job *b)
 {
     return !strcmp(a->name, b->name) && !strcmp(a->kfl, b->kfl) && !strcmp(a->start, b->start) &&
-           !strcmp(a->until, b->until) && !strcmp(a->on_quota, b->on_quota) && !strcmp(a->on_error, b->on_error) &&
-           a->iterations == b->iterations && a->snaplen == b->snaplen &&
-           a->duration == b->duration && a->expiration == b->expiration && a->quota == b->quota &&
-           a->cutoff == b->cutoff;
+           !strcmp(a->until, b->until) && !strcmp(a->on_quota, b->on_quota) &&
+           !strcmp(a->on_error, b->on_error) && a->iterations == b->iterations &&
+           a->snaplen == b->snaplen && a->duration == b->duration &&
+           a->expiration == b->expiration && a->quota == b->quota && a->cutoff == b->cutoff;
+}
+
+static char *print(const struct conf_job *spec, size_t *ret_size)
+{
+    char *text;
+    FILE *out = open_memstream(&text, ret_size);
+
+    ensure(out);
+    conf_print_job(spec, out);
+    ensure(!fclose(out));
+    return text;
+}
+
+/* FNV-1a of how it is written: the same however a person wrote it. */
+static void hash(const struct conf_job *spec, char ret_text[static HASH_SIZE])
+{
+    uint64_t value = UINT64_C(0xcbf29ce484222325);
+    size_t size;
+    char *text = print(spec, &size);
+
+    for (size_t i = 0; i < size; i++)
+        value = (value ^ (unsigned char)text[i]) * UINT64_C(0x100000001b3);
+    free(text);
+    snprintf(ret_text, HASH_SIZE, "%016llx", (unsigned long long)value);
+}
+
+/* What a person left there may be anything: a pipe would keep us waiting, and a file that is still
+ * to be written would be a job that records everything. */
+static int check_file(const char *path, char *reterr_text)
+{
+    const char *why = NULL;
+    struct stat status;
+
+    if (stat(path, &status))
+        why = strerror(errno);
+    else if (!S_ISREG(status.st_mode))
+        why = "is not a file: remove it";
+    else if (status.st_size > ASKED_SIZE_MAX)
+        why = "is larger than a job can be: 1 MiB";
+    else if (!status.st_size)
+        why = "is empty: write at least kfl = \"...\";";
+    if (!why)
+        return 0;
+    snprintf(reterr_text, JOB_ERROR_SIZE, "%s: %s", path, why);
+    return -EINVAL;
 }
 
 static void path_of(const char *store, const char *name, const char *ending,

@@ -96,7 +96,7 @@ static struct doc *verb_job_create(struct daemon *daemon, const struct doc *requ
         strcmp(spec.on_error, "retry") != 0)
         return control_refuse(USAGE, "on-error %.40s: must be fail or retry, or storage",
                               spec.on_error);
-    err = job_add(daemon->jobs, &spec, false, daemon->clock, &job, error);
+    err = job_add(daemon->jobs, &spec, daemon->clock, &job, error);
     if (err)
         return control_refuse(err == -EINVAL || err == -EEXIST ? USAGE : FAILED, "%s",
                               *error ? error : strerror(-err));
@@ -144,7 +144,7 @@ static struct doc *verb_recording_create_from_ring(struct daemon *daemon, const 
     spec.until = units_format_time(to_ns, to);
     spec.duration = NS_PER_DAY;
     spec.expiration = doc_uint(request, "expiration_ns", 0);
-    err = job_add(daemon->jobs, &spec, false, daemon->clock, &job, error);
+    err = job_add(daemon->jobs, &spec, daemon->clock, &job, error);
     if (err)
         return control_refuse(err == -EINVAL || err == -EEXIST ? USAGE : FAILED, "%s",
                               *error ? error : strerror(-err));
@@ -154,6 +154,7 @@ static struct doc *verb_recording_create_from_ring(struct daemon *daemon, const 
 
 static struct doc *verb_job_list(struct daemon *daemon, const struct doc *request)
 {
+    const struct job_refusals *refusals = jobs_refusals(daemon->jobs);
     const char *search = doc_text(request, "search", NULL);
     struct doc *rows = doc_array();
 
@@ -162,6 +163,13 @@ static struct doc *verb_job_list(struct daemon *daemon, const struct doc *reques
 
         if (is_found(job, search))
             doc_append(rows, job_doc(daemon->jobs, job, false));
+    }
+    for (unsigned i = 0; i < refusals->n; i++) {
+        const struct job_refusal *refusal = &refusals->row[i];
+
+        if (!job_find(daemon->jobs, refusal->name) &&
+            (!search || strcasestr(refusal->name, search)))
+            doc_append(rows, job_refusal_doc(daemon->jobs, refusal));
     }
     return reply_rows(rows);
 }
@@ -346,9 +354,11 @@ static struct job *find_job(struct daemon *daemon, const struct doc *request,
 static struct doc *refuse_job(struct daemon *daemon, const char *name)
 {
     const char *names[NAMES_ASKED_MAX];
-    const char *nearest;
+    const char *nearest, *refused = job_refused(jobs_refusals(daemon->jobs), name);
     unsigned n = jobs_n(daemon->jobs);
 
+    if (refused)
+        return control_refuse(FAILED, "there is no job '%.80s': %s", name, refused);
     n = n < NAMES_ASKED_MAX ? n : NAMES_ASKED_MAX;
     for (unsigned i = 0; i < n; i++)
         names[i] = jobs_at(daemon->jobs, i)->spec.name;

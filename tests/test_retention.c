@@ -208,7 +208,7 @@ static struct job *add(struct world *world, const char *name, const char *on_quo
     spec.duration = hours * NS_PER_HOUR;
     spec.iterations = iterations;
     spec.expiration = expiration_hours * NS_PER_HOUR;
-    if (job_add(world->jobs, &spec, false, world->clock, &job, error))
+    if (job_add(world->jobs, &spec, world->clock, &job, error))
         tap_note("%s", error);
     CU_ASSERT_PTR_NOT_NULL_FATAL(job);
     return job;
