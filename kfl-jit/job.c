@@ -11,9 +11,11 @@ struct walk {
     struct kfl_messages *messages;
     const struct ast_redact *redact[256]; /* seen so far, in the order of evaluation */
     unsigned n_redacts;
+    bool stored; /* it is asked about stored entries: record() may be */
     bool failed;
 };
 
+static int check(struct walk walk);
 static void walk_node(struct walk *walk, const struct ast *node);
 static void walk_read(struct walk *walk, const struct ast *node);
 static void refuse(struct walk *walk, uint32_t offset, const char *what);
@@ -31,12 +33,12 @@ static bool constant_ms(const struct ast *node, int64_t *ret_ms);
 
 int kfl_statement_check_job(const struct kfl_statement *statement, struct kfl_messages *messages)
 {
-    struct walk walk = {.statement = statement, .messages = messages};
+    return check((struct walk){.statement = statement, .messages = messages});
+}
 
-    if (messages != NULL)
-        messages->n = messages->more = 0;
-    walk_node(&walk, statement->root);
-    return walk.failed ? -EINVAL : 0;
+int kfl_statement_check_stored(const struct kfl_statement *statement, struct kfl_messages *messages)
+{
+    return check((struct walk){.statement = statement, .messages = messages, .stored = true});
 }
 
 bool kfl_statement_redacts(const struct kfl_statement *statement)
@@ -60,6 +62,14 @@ bool kfl_statement_redact(const struct kfl_statement *statement, struct kfl_valu
 int64_t kfl_statement_last_ms(const struct kfl_statement *statement)
 {
     return last_of(statement->root);
+}
+
+static int check(struct walk walk)
+{
+    if (walk.messages != NULL)
+        walk.messages->n = walk.messages->more = 0;
+    walk_node(&walk, walk.statement->root);
+    return walk.failed ? -EINVAL : 0;
 }
 
 /* In the order of evaluation. */
@@ -88,7 +98,7 @@ static void walk_node(struct walk *walk, const struct ast *node)
         walk_node(walk, node->unary.operand);
         break;
     case AST_GROUP:
-        if (node->group.record)
+        if (node->group.record && !walk->stored)
             refuse(walk, node->offset,
                    "record() asks about stored entries: a job cannot, `recording view` can");
         else

@@ -77,6 +77,9 @@ int64_t kfl_statement_limit(const struct kfl_statement *statement); /* 0: none *
 /* The rules of a job beyond those of the language: record() and reading what was redacted are
  * errors. -> 0 or -EINVAL with messages. */
 int kfl_statement_check_job(const struct kfl_statement *statement, struct kfl_messages *messages);
+/* The same for a statement that is asked of recordings: there record() may be. */
+int kfl_statement_check_stored(const struct kfl_statement *statement,
+                               struct kfl_messages *messages);
 
 /* Of a job, redact() changes nothing but what leaves as JSON, text or preview: the entry with all
  * its paths hidden. false: the arena is exhausted, the entry must not leave. */

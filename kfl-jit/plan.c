@@ -150,7 +150,8 @@ static int lower_jobs(struct kfl_plan *plan, const struct kfl_plan_job *jobs, un
 
         ensure(slot < KFL_SLOT_MAX && !(plan->slots >> slot & 1));
         *ret_slot = slot;
-        if (kfl_statement_check_job(jobs[i].statement, messages))
+        if (jobs[i].stored ? kfl_statement_check_stored(jobs[i].statement, messages)
+                           : kfl_statement_check_job(jobs[i].statement, messages))
             return -EINVAL;
         plan->slots |= UINT64_C(1) << slot;
         plan->statement[slot] = jobs[i].statement;

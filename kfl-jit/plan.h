@@ -29,6 +29,7 @@ struct kfl_plan;
 struct kfl_plan_job {
     unsigned slot;                         /* 0..63, unique */
     const struct kfl_statement *statement; /* stays the caller's and must outlive the plan */
+    bool stored; /* it is asked of a recording: record() is no error */
 };
 
 /* -> 0, -EINVAL with the message in messages (slot of the culprit in *ret_slot), -ENOMEM.

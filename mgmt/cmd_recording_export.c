@@ -10,7 +10,7 @@
 #include "../writer/export.h"
 #include "recording_files.h"
 #include "recording_query.h"
-#include "statement_filter.h"
+#include "statement_asked.h"
 #include "units.h"
 
 static struct {
@@ -32,9 +32,9 @@ struct export
     unsigned n_files;
     char **paths;
     unsigned n_paths;
-    unsigned *recording_of; /* by path: which of files */
-    struct statement_filter *filter;
-    uint64_t **streams; /* by recording: numbers that --kfl wants, sorted */
+    unsigned *recording_of;      /* by path: which of files */
+    struct kfl_statement *asked; /* --kfl */
+    uint64_t **streams;          /* by recording: numbers that --kfl wants, sorted */
     size_t *n_streams;
     unsigned collecting;
 };
@@ -58,7 +58,7 @@ int cmd_recording_export(const struct cli *cli)
         return CLI_USAGE;
     }
     if (values.kfl)
-        status = statement_filter_create(cli, values.kfl, &export.filter);
+        status = statement_asked(cli, values.kfl, &export.asked);
     if (!status)
         status = open_recordings(&export);
     if (!status && values.kfl)
@@ -109,8 +109,7 @@ static int find_streams(struct export *export)
         int status;
 
         export->collecting = i;
-        status = recording_query_run(export->cli, &export->files[i],
-                                     statement_filter_statement(export->filter), &query);
+        status = recording_query_run(export->cli, &export->files[i], export->asked, &query);
         if (status)
             return status;
         if (export->n_streams[i])
@@ -217,5 +216,5 @@ static void release(struct export *export)
     free(export->streams);
     free(export->n_streams);
     free(export->files);
-    statement_filter_free(export->filter);
+    kfl_statement_free(export->asked);
 }

@@ -24,17 +24,8 @@ int recording_files_open(const struct cli *cli, const char *name,
 /* It is not deleted by limits or expiry until it is closed. */
 void recording_files_hold(struct recording_files *files);
 void recording_files_close(struct recording_files *files);
-/* Path of a file of segment i; the entries of the newest may still be in SEGMENT_ENTRIES_NAME.
- * -> 0, -ENOENT: the segment has no such file. */
+/* Path of a file of segment i. -> 0, -ENOENT: the segment has no such file. */
 int recording_files_path(const struct recording_files *files, unsigned i, enum segment_file file,
                          char *ret_path, size_t size);
-
-/* ---- entries, line by line ---- */
-/* One visit for each line, oldest first, without the newline. visit returns false to end. follow:
- * goes on as entries come, until the daemon's job is done or visit ends it.
- * -> 0 or -errno with the file's name in reterr_path. */
-int recording_files_entries(const struct recording_files *files, bool follow,
-                            bool (*visit)(void *context, const char *line, size_t size),
-                            void *context, char *reterr_path, size_t reterr_size);
 
 #endif

@@ -136,7 +136,7 @@ static int build(const struct cli *cli, struct run *run, const struct recording_
                  struct pipeline **ret_pipeline)
 {
     struct recorder *recorder = &run->recorder;
-    const struct kfl_plan_job job = {.slot = 0, .statement = statement};
+    const struct kfl_plan_job job = {.slot = 0, .statement = statement, .stored = true};
     struct pipeline_config config = {
         .sources = &source,
         .n_sources = 1,
@@ -163,9 +163,7 @@ static int build(const struct cli *cli, struct run *run, const struct recording_
     err = pipeline_create(&config, ret_pipeline);
     if (!err)
         err = kfl_plan_create(&job, 1, 1, run->query->entry, &plan, &culprit, &messages);
-    if (err == -EINVAL && strstr(kfl_statement_text(statement), "record("))
-        cli_error(cli, "write record == \"NAME\" for record(\"NAME\")");
-    else if (err && messages.n)
+    if (err && messages.n)
         cli_error(cli, "%s", messages.message[0].text);
     return err ? err : pipeline_publish(*ret_pipeline, plan, kfl_plan_jobs(plan));
 }

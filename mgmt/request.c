@@ -229,6 +229,7 @@ static struct doc *verb_recording_show(struct daemon *daemon, const struct doc *
     if (!row)
         return refuse_recording(daemon, name);
     doc_set_bool(row, "under_way", job && job->slot >= 0);
+    doc_set_bool(row, "over", !job || (job->clock.over && job->slot < 0));
     return reply_row(row);
 }
 

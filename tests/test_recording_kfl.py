@@ -84,6 +84,15 @@ def asked(tap, folder, ask):
     ask("recording", "export", "fails", "-o", alone)
     tap.ok(packets(one) == packets(alone) and packets(one), "record selects by recording")
     tap.ok(not ask("recording", "view", "all", "--kfl", 'record == "fails"'), "and only by its own name")
+    ask("recording", "export", "all", "fails", "--kfl", 'record("fails") and http', "-o", one)
+    tap.ok(packets(one) == packets(alone), "so does record() in an export")
+    rows = [json.loads(line) for line in ask("recording", "view", "all", "fails", "--json", "--kfl", 'record("fails") or src.port == 40002').splitlines()]
+    tap.ok(collections.Counter(row["record"] for row in rows) == {"all": 1, "fails": 3}, "and in a view, also within a term", str(len(rows)))
+    rows = [json.loads(line) for line in ask("recording", "view", "all", "fails", "--json").splitlines()]
+    tap.ok(sum(row["record"] == "fails" for row in rows) == 3 and {row["record"] for row in rows} == {"all", "fails"},
+           "stored entries name the recording they are read from", str(len(rows)))
+    refused = subprocess.run([TAPEDECK, "read", "--kfl", 'record("all")', whole], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    tap.ok(refused.returncode and b"record()" in refused.stderr, "where nothing is stored record() is refused", refused.stderr.decode())
 
 
 def main():
