@@ -38,6 +38,28 @@ static void redis_entries(void)
               "' args=['ch' 'hi']}\n");
 }
 
+/* Lines of words are not enough: the other side must speak RESP. */
+static void redis_lines(void)
+{
+    static const struct talk irc[] = {TALK_S(":irc.example.com 001 ann :Welcome\r\n"),
+                                      TALK_C("NICK ann\r\nJOIN #test\r\n"),
+                                      TALK_S(":ann!ann@10.4.8.1 JOIN #test\r\n"), TALK_END};
+    static const struct talk module[] = {TALK_C("JSON.GET2 doc\r\n"),
+                                         TALK_S("|1\r\n+ttl\r\n:3600\r\n:7\r\n"), TALK_END};
+
+    l7_expect(
+        KFL_L4_TCP, 6667, irc,
+        "TCP  request[22]{payloadSize=22 payload='TklDSyBhbm4NCkpPSU4gI3Rlc3QNCg==' "
+        "payloadHex='4e49434b20616e6e0d0a4a4f494e2023746573740d0a'} response[65]{"
+        "payloadSize=65 payload='OmlyYy5leGFtcGxlLmNvbSAwMDEgYW5uIDpXZWxjb21lDQo6YW5uIWFubkAx"
+        "MC40LjguMSBKT0lOICN0ZXN0DQ==' payloadHex='3a6972632e6578616d706c652e636f6d203030312061"
+        "6e6e203a57656c636f6d650d0a3a616e6e21616e6e4031302e342e382e31204a4f494e2023746573740d'}\n"
+        "none\n");
+    l7_expect(KFL_L4_TCP, 6379, module,
+              "REDIS 3 request[15]{type='Inline' command='JSON.GET2' key='doc' args=['doc']} "
+              "response[21]{type='Map' value='[ttl, 3600, 7]'}\n");
+}
+
 static void radius_entries(void)
 {
     static const struct talk talk[] = {
@@ -459,6 +481,7 @@ int main(int argc, char **argv)
 {
     static const struct tap_test tests[] = {
         {"redis: commands, replies, errors, inline commands, pub/sub", redis_entries},
+        {"redis: lines of words are inline commands where RESP answers", redis_lines},
         {"radius: attributes, a retransmission, accept and reject", radius_entries},
         {"diameter: AVPs, groups, repeated ones, results", diameter_entries},
         {"ldap: bind, search with its filter, delete, unbind", ldap_entries},

@@ -17,6 +17,7 @@ enum {
     DEPTH_MAX = 16,
     ELEMENTS_MAX = 1 << 20, /* of one aggregate: more is not believed */
     BULK_MAX = 512 << 20,
+    LINE_PROBE_MAX = 512, /* a longer one is not believed to be a command */
     ARGUMENTS_SHOWN = 256,
     VALUE_SHOWN = 4 << 10, /* of several values written as one text */
 };
@@ -46,6 +47,16 @@ struct token {
     uint32_t size; /* with CR LF */
 };
 
+static bool is_integer(const uint8_t *text, size_t size)
+{
+    size_t sign = size && (text[0] == '-' || text[0] == '+');
+
+    for (size_t i = sign; i < size; i++)
+        if (!isdigit(text[i]))
+            return false;
+    return size > sign;
+}
+
 /* The line that begins a value. -> 1; 0: it is not all there; -1: no such line */
 static int read_line(const uint8_t *data, size_t size, struct token *ret)
 {
@@ -66,6 +77,8 @@ static int read_line(const uint8_t *data, size_t size, struct token *ret)
     ret->text_size = (uint32_t)(end - 1 - ret->text);
     ret->size = (uint32_t)(end + 1 - data);
     ret->number = 0;
+    if (data[0] == ':')
+        return is_integer(ret->text, ret->text_size) ? 1 : -1;
     if (!strchr("$*!=%~>|", data[0]))
         return 1;
     negative = ret->text_size && ret->text[0] == '-';
@@ -156,8 +169,8 @@ static int64_t value_size(const uint8_t *data, size_t size)
 }
 
 /* ---- is it? ---- */
-/* A line that begins with a word. *ret_known: with one that commands begin with. */
-static bool is_inline(const uint8_t *data, size_t size, bool *ret_known)
+/* A line that begins with a word as commands are named. *ret_known: with one that is known. */
+static enum l7_probe is_inline(const uint8_t *data, size_t size, bool *ret_known)
 {
     static const char *const words[] = {"PING",   "INFO",    "SET",     "GET",       "AUTH",
                                         "SELECT", "DEL",     "CONFIG",  "KEYS",      "CLIENT",
@@ -165,20 +178,23 @@ static bool is_inline(const uint8_t *data, size_t size, bool *ret_known)
                                         "DBSIZE", "COMMAND", "PUBLISH", "SUBSCRIBE", "RESET"};
     size_t length = 0;
 
-    while (length < size && isalpha(data[length]))
+    while (length < size && (isalpha(data[length]) ||
+                             (length && (isdigit(data[length]) || memchr("._-", data[length], 3)))))
         length++;
-    if (!length || !memchr(data, '\n', size) || !strchr(" \r\n", data[length]))
-        return false;
+    if (!length || (length < size && !strchr(" \r\n", data[length])))
+        return L7_PROBE_NO;
+    if (!memchr(data, '\n', size))
+        return size < LINE_PROBE_MAX ? L7_PROBE_MORE : L7_PROBE_NO;
     *ret_known = false;
     for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
         *ret_known |=
             strlen(words[i]) == length && !strncasecmp(words[i], (const char *)data, length);
-    return true;
+    return L7_PROBE_YES;
 }
 
 static enum l7_probe probe(const struct l7_probe_input *in, bool *ret_swap)
 {
-    bool plausible[2] = {false, false}, known = true;
+    bool plausible[2] = {false, false}, known = true, whole = true;
 
     for (unsigned side = 0; side < 2; side++) {
         const uint8_t *data = in->data[side];
@@ -189,13 +205,12 @@ static enum l7_probe probe(const struct l7_probe_input *in, bool *ret_swap)
         if (!size)
             continue;
         found = read_line(data, size, &token);
-        if (found < 0) {
-            if (!is_inline(data, size, &known))
+        if (found <= 0) {
+            enum l7_probe line = found < 0 ? is_inline(data, size, &known) : L7_PROBE_MORE;
+
+            if (line == L7_PROBE_NO)
                 return L7_PROBE_NO;
-            plausible[side] = true;
-            continue;
-        }
-        if (found == 0) {
+            whole &= line == L7_PROBE_YES;
             plausible[side] = true;
             continue;
         }
@@ -222,8 +237,8 @@ static enum l7_probe probe(const struct l7_probe_input *in, bool *ret_swap)
         plausible[side] = true;
     }
     /* A line that many protocols have: what the other side says decides. Many say +OK, too. */
-    if (plausible[0] && plausible[1]) {
-        *ret_swap = is_inline(in->data[KFL_SERVER], in->size[KFL_SERVER], &known);
+    if (plausible[0] && plausible[1] && whole) {
+        *ret_swap = is_inline(in->data[KFL_SERVER], in->size[KFL_SERVER], &known) == L7_PROBE_YES;
         return known || !strchr("+-", in->data[*ret_swap ? KFL_CLIENT : KFL_SERVER][0])
                    ? L7_PROBE_YES
                    : L7_PROBE_NO;
