@@ -165,13 +165,14 @@ void l7_gap(struct l7_context *context, struct stream *stream, enum kfl_side sid
     if (size && !l7->dropped && l7->ending == RUNNING) {
         context->counters.gaps++;
         context->counters.gap_bytes += size;
-        l7_side_clear(l7, side);
         l7->midstream = true;
         l7->candidates = UINT32_MAX;
+        l7->now_ns = side->last_ns;
         if (l7->dissector && l7->dissector->gap)
-            l7->dissector->gap(l7, side_number, size);
+            l7->dissector->gap(l7, side_number, size, side->buffer, side->size);
         else if (l7->dissector)
             l7_give_up(l7, NULL, "bytes are missing");
+        l7_side_clear(l7, side);
     }
     l7_turn(l7, true, true);
     l7_release(l7);

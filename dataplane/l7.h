@@ -65,9 +65,11 @@ struct dissector {
      * gives each message its own times); when more has come; when l7_wake()d; after the other side
      * was parsed. */
     size_t (*parse)(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size);
-    /* Bytes were lost on this side before the next parse (not those covered by l7_skip). Buffered
-     * bytes are dropped. Without it the framework gives up at a gap. */
-    void (*gap)(struct l7 *l7, enum kfl_side side, uint64_t size);
+    /* Bytes were lost on this side before the next parse (not those covered by l7_skip). What came
+     * before them and was not used is shown a last time. Without it the framework gives up at a
+     * gap. */
+    void (*gap)(struct l7 *l7, enum kfl_side side, uint64_t size, const uint8_t *unused,
+                size_t unused_size);
     /* Message transports: one whole message. UDP: the payload; ICMP: the message from its type
      * on; SCTP: the packet from its common header on. */
     void (*datagram)(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size);
@@ -126,8 +128,9 @@ void l7_finish(struct l7 *l7);
 /* The bytes break the protocol. An entry with error `dissection` is made when `half` is given. */
 void l7_give_up(struct l7 *l7, struct l7_half *half, const char *why);
 
-/* The protocols this stream's entries can still have, when less than dissector->protos is left.
- * (HTTP: after a first request that is neither CONNECT nor Upgrade.) */
+/* The protocols this stream's entries can still have, when less than dissector->protos is left
+ * (HTTP: a connection to an origin server does not become a tunnel). The dissector does not
+ * l7_switch() to others any more. */
 void l7_narrow(struct l7 *l7, uint32_t protos);
 
 /* ---- halves ----

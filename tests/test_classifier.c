@@ -227,6 +227,93 @@ static void test_out_at_once(void)
     rig_free(rig);
 }
 
+static uint64_t dissected(const struct rig *rig)
+{
+    const struct l7_counters *counters = classifier_l7_counters(rig->classifier);
+    uint64_t bytes = 0;
+
+    for (unsigned proto = 0; proto < KFL_PROTO_COUNT; proto++)
+        bytes += counters->bytes[proto];
+    return bytes;
+}
+
+/* Two connections turn by turn: dissectors are shown the bytes of the one that a job may want, and
+ * of the other none. */
+static void test_dissects_what_is_wanted(void)
+{
+    static const char *const jobs[] = {"src.port == 40001 and response.status == 500",
+                                       "dst.port == 80"};
+    struct wire_connection wanted = {1, 2, 40001, 80, {1, 1}}, other = connection_1;
+    uint64_t bytes = 0;
+
+    for (unsigned both = 0; both < 2; both++) {
+        struct rig *rig = rig_create(16 << 20, 1024);
+
+        for (unsigned i = 0; i < 200; i++) {
+            wire_request(&rig->wire, &wanted, "/a", 200);
+            if (both)
+                wire_request(&rig->wire, &other, "/a", 500);
+        }
+        rig_jobs(rig, jobs, 2, 3);
+        rig_feed(rig);
+        rig_end(rig);
+        CU_ASSERT_EQUAL(classifier_l7_counters(rig->classifier)->streams, 1);
+        CU_ASSERT(dissected(rig) > 200 * 20);
+        CU_ASSERT(!both || dissected(rig) == bytes);
+        bytes = dissected(rig);
+        rig_free(rig);
+    }
+}
+
+/* The protocol, once known, ends it for a job of another one. */
+static void test_dissection_ends_with_the_last_job(void)
+{
+    struct rig *rig = rig_create(16 << 20, 1024);
+    uint64_t bytes;
+
+    requests(rig, 200, 500);
+    rig_job(rig, "redis");
+    rig_feed_to(rig, 8);
+    bytes = dissected(rig);
+    CU_ASSERT_EQUAL(classifier_held(rig->classifier), 0);
+    rig_feed(rig);
+    CU_ASSERT_EQUAL(dissected(rig), bytes);
+    rig_end(rig);
+    expect(rig, 0, 0, 0);
+    rig_free(rig);
+}
+
+/* HTTP/1 may be upgraded by any request: a job for what it becomes waits for it, unless the
+ * client has said that no request follows. */
+static void test_late_upgrade(void)
+{
+    static const char request[] = "GET /ws HTTP/1.1\r\nConnection: Upgrade\r\n"
+                                  "Upgrade: websocket\r\n\r\n",
+                      response[] = "HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\n"
+                                   "Upgrade: websocket\r\n\r\n",
+                      message[] = "\x81\x02hi", last[] = "GET / HTTP/1.0\r\n\r\n";
+    static const char *const jobs[] = {"ws", "http2"};
+    struct wire_connection c = connection_1, closing = {1, 2, 40001, 80, {1, 1}};
+    struct rig *rig = rig_create(16 << 20, 1024);
+
+    wire_tcp(&rig->wire, &closing, WIRE_CLIENT, WIRE_ACK, last, sizeof(last) - 1);
+    wire_open(&rig->wire, &c);
+    for (unsigned i = 0; i < 10; i++)
+        wire_request(&rig->wire, &c, "/a", 200);
+    wire_tcp(&rig->wire, &c, WIRE_CLIENT, WIRE_ACK, request, sizeof(request) - 1);
+    wire_tcp(&rig->wire, &c, WIRE_SERVER, WIRE_ACK, response, sizeof(response) - 1);
+    wire_tcp(&rig->wire, &c, WIRE_SERVER, WIRE_ACK, message, sizeof(message) - 1);
+    wire_close(&rig->wire, &c);
+    rig_jobs(rig, jobs, 2, 3);
+    rig_feed_to(rig, 1);
+    CU_ASSERT_EQUAL(classifier_held(rig->classifier), 0);
+    rig_feed(rig);
+    rig_end(rig);
+    expect(rig, 0, 1, rig->wire.n);
+    expect(rig, 1, 0, 0);
+    rig_free(rig);
+}
+
 /* Each job has the whole stream, whenever it matched; a packet counts once. */
 static void test_jobs_match_one_after_another(void)
 {
@@ -407,6 +494,9 @@ static const struct tap_test tests[] = {
      test_lookback_too_small},
     {"an L4 match is recorded at once and not dissected", test_l4},
     {"what no job can want any more is discarded at once and not dissected", test_out_at_once},
+    {"dissectors see the streams that an open job needs, no others", test_dissects_what_is_wanted},
+    {"nothing is dissected behind the last job's end", test_dissection_ends_with_the_last_job},
+    {"a job for WebSocket waits for a late upgrade", test_late_upgrade},
     {"each job has the whole stream, whenever it matched", test_jobs_match_one_after_another},
     {"entries wait for the stream's end when a statement asks about it", test_end_decides},
     {"a job that comes late has what is left, and knows what it missed", test_plan_changes},

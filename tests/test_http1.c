@@ -229,19 +229,115 @@ static void halves_and_bogus_bytes(void)
     static const struct talk unanswered[] = {TALK_C("GET /a HTTP/1.1\r\n\r\n"), TALK_END};
     static const struct talk unasked[] = {TALK_S("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
                                           TALK_END};
-    static const struct talk folded[] = {TALK_C("GET /a HTTP/1.1\r\nA: b\r\n c\r\n\r\n"), TALK_END};
     static const struct talk old[] = {TALK_C("GET /a\r\n"), TALK_S("<html>"), TALK_END};
     struct l7_play play = {.l4 = KFL_L4_TCP, .port = 80, .talk = old};
     char *text = l7_play(&play);
     static const struct talk lengths[] = {
-        TALK_C("POST /a HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"), TALK_END};
+        TALK_C("POST /a HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
+        TALK_S("HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n"), TALK_C("GET /b HTTP/1.1\r\n\r\n"),
+        TALK_S(OK_EMPTY), TALK_END};
 
     expect_few(unanswered, "HTTP 1.1 request{method='GET' path='/a'} error=pair-not-found\n");
     expect_few(unasked, "HTTP 1.1 response{status=200} error=pair-not-found\n");
-    expect_few(folded, "HTTP  request{} error=dissection\n");
     CU_ASSERT_PTR_NULL(strstr(text, "HTTP")); /* HTTP/0.9 is not told from anything else */
     free(text);
-    expect_few(lengths, "HTTP  request{} error=dissection\n");
+    expect_few(lengths,
+               "HTTP 1.1 request{method='POST' path='/a'} response{status=400} error=dissection\n"
+               "HTTP 1.1 request{method='GET' path='/b'} response{status=200}\n");
+}
+
+static void a_folded_header_is_one(void)
+{
+    static const struct talk talk[] = {
+        TALK_C("GET /a HTTP/1.1\r\nA: b\r\n c\r\n\td\r\nHost: x\r\n\r\n"), TALK_S(OK_EMPTY),
+        TALK_END};
+
+    l7_expect(KFL_L4_TCP, 80, talk,
+              "HTTP 1.1 request[42]{method='GET' url='/a' targetUri='/a' path='/a' "
+              "pathSegments=['a'] httpVersion='HTTP/1.1' headersSize=42 headers={A='b   c  \td' "
+              "Host='x'} cookies={} bodySize=0 body=''}" OK_EMPTY_ENTRY);
+}
+
+/* Packets may be cut: what there is of a head is an entry, and the next message is found. */
+static void the_rest_of_a_head_is_lost(void)
+{
+    static const struct talk talk[] = {TALK_C("GET /a HTTP/1.1\r\nHost: x\r\nUser-A"),
+                                       TALK_C_GAP(20),
+                                       TALK_S("HTTP/1.1 404 No\r\nContent-Length: 600\r\nSer"),
+                                       TALK_S_GAP(640),
+                                       TALK_C("GET /b HTTP/1.1\r\n\r\n"),
+                                       TALK_S(OK_EMPTY),
+                                       TALK_END};
+    struct kfl_demand demand = few();
+    struct l7_play play = {.l4 = KFL_L4_TCP, .port = 80, .talk = talk, .demand = &demand};
+    char *text;
+
+    demand.field[KFL_FIELD_HTTP_REQUEST_HEADERS] = 2;
+    text = l7_play(&play);
+    CU_ASSERT_STRING_EQUAL(text, "HTTP 1.1 request[32]{method='GET' path='/a' headers={Host='x'}} "
+                                 "response[41]{status=404} error=dissection\n"
+                                 "HTTP 1.1 request[19]{method='GET' path='/b' headers={}} "
+                                 "response[38]{status=200}\n");
+    free(text);
+}
+
+/* An answer that does not wait for the end of its request. */
+static void an_early_answer_waits_for_its_request(void)
+{
+    static const struct talk talk[] = {TALK_C("POST /a HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc"),
+                                       TALK_S("HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno"),
+                                       TALK_C("defGET /b HTTP/1.1\r\n\r\n"), TALK_S(OK_EMPTY),
+                                       TALK_END};
+    static const struct talk twice[] = {TALK_C("POST /a HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc"),
+                                        TALK_S(OK_EMPTY OK_EMPTY), TALK_C("d"), TALK_END};
+    struct kfl_demand demand = few();
+    struct l7_play play = {.l4 = KFL_L4_TCP, .port = 80, .demand = &demand};
+    char *text;
+
+    demand.field[KFL_FIELD_HTTP_REQUEST_BODY] = 2;
+    play.talk = talk;
+    text = l7_play(&play);
+    CU_ASSERT_STRING_EQUAL(
+        text,
+        "HTTP 1.1 request[45]{method='POST' path='/a' body='abcdef'} response[40]{status=413}\n"
+        "HTTP 1.1 request[19]{method='GET' path='/b' body=''} response[38]{status=200}\n");
+    free(text);
+    play.talk = twice;
+    text = l7_play(&play);
+    CU_ASSERT_STRING_EQUAL(
+        text, "HTTP 1.1 request[42]{method='POST' path='/a' body='abc'} response[38]{status=200}\n"
+              "HTTP 1.1 response[38]{status=200} error=pair-not-found\n");
+    free(text);
+    l7_expect_cuts(&play);
+}
+
+/* An upgrade may come with any request, a tunnel only by way of a proxy. */
+static void a_late_upgrade_is_followed(void)
+{
+    static const struct talk upgrade[] = {
+        TALK_C("GET /a HTTP/1.1\r\n\r\n"), TALK_S(OK_EMPTY),
+        TALK_C("GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"),
+        TALK_S("HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x02hi"),
+        TALK_END};
+    static const struct talk origin[] = {
+        TALK_C("GET /a HTTP/1.1\r\n\r\nCONNECT b:80 HTTP/1.1\r\n\r\nGET /in HTTP/1.1\r\n\r\n"),
+        TALK_S(OK_EMPTY "HTTP/1.1 200 Yes\r\n\r\n" OK_EMPTY), TALK_END};
+    static const struct talk proxy[] = {
+        TALK_C("GET http://b/a HTTP/1.1\r\n\r\nCONNECT b:80 HTTP/1.1\r\n\r\n"
+               "GET /in HTTP/1.1\r\n\r\n"),
+        TALK_S(OK_EMPTY "HTTP/1.1 200 Yes\r\n\r\n" OK_EMPTY), TALK_END};
+    struct l7_play play = {.l4 = KFL_L4_TCP, .port = 80, .talk = upgrade};
+    char *text = l7_play(&play);
+
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "status=101"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "\nWS 13 response"));
+    free(text);
+    l7_expect_cuts(&play);
+    expect_few(origin, "HTTP 1.1 request{method='GET' path='/a'} response{status=200}\n"
+                       "HTTP 1.1 request{method='CONNECT' path='b:80'} response{status=200}\n");
+    expect_few(proxy, "HTTP 1.1 request{method='GET' path='/a'} response{status=200}\n"
+                      "HTTP 1.1 request{method='CONNECT' path='b:80'} response{status=200}\n"
+                      "HTTP 1.1 request{method='GET' path='/in'} response{status=200}\n");
 }
 
 static void it_goes_on_behind_a_gap(void)
@@ -265,7 +361,7 @@ static void it_goes_on_behind_a_gap(void)
                                          TALK_C("GET /b HTTP/1.1\r\nX: "),
                                          TALK_C_GAP(20),
                                          TALK_C("x\r\n\r\nGET /c HTTP/1.1\r\n\r\n"),
-                                         TALK_S(OK_EMPTY),
+                                         TALK_S(OK_EMPTY OK_EMPTY),
                                          TALK_END};
     struct kfl_demand demand = few();
     struct l7_play play = {.l4 = KFL_L4_TCP, .port = 80, .demand = &demand};
@@ -320,8 +416,13 @@ int main(int argc, char **argv)
         {"forms become params", forms_become_params},
         {"GraphQL is told by its document", graphql_is_told_by_its_document},
         {"halves and bogus bytes", halves_and_bogus_bytes},
+        {"a folded header is one", a_folded_header_is_one},
+        {"an early answer waits for the rest of its request",
+         an_early_answer_waits_for_its_request},
         {"it goes on behind a gap", it_goes_on_behind_a_gap},
+        {"the rest of a head is lost: what there is of it is an entry", the_rest_of_a_head_is_lost},
         {"CONNECT leads to another protocol", connect_leads_to_another_protocol},
+        {"a late upgrade is followed", a_late_upgrade_is_followed},
         {NULL, NULL},
     };
 

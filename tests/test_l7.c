@@ -96,11 +96,14 @@ static size_t toy_parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, 
     return 2 + n;
 }
 
-static void toy_gap(struct l7 *l7, enum kfl_side side, uint64_t size)
+static void toy_gap(struct l7 *l7, enum kfl_side side, uint64_t size, const uint8_t *unused,
+                    size_t unused_size)
 {
     (void)l7;
     (void)side;
     (void)size;
+    (void)unused;
+    (void)unused_size;
 }
 
 static const struct dissector toy = {

@@ -289,7 +289,8 @@ static size_t parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size
     return shown;
 }
 
-static void gap(struct l7 *l7, enum kfl_side side, uint64_t size)
+static void gap(struct l7 *l7, enum kfl_side side, uint64_t size, const uint8_t *unused,
+                size_t unused_size)
 {
     l7_give_up(l7, NULL, "bytes of a Diameter message are missing");
 }

@@ -45,7 +45,7 @@ struct http_known {
     struct http_text location;
     uint8_t coding; /* enum http_coding */
     bool chunked;
-    bool connection_upgrade;
+    bool connection_upgrade, connection_close, connection_keep_alive;
     bool grpc_status; /* there is a Grpc-Status */
 };
 

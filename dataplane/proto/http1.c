@@ -47,8 +47,11 @@ struct http1_side {
 
 struct http1 {
     struct http1_side side[2];
+    struct l7_half *early; /* an answer that was through before its request's body */
+    uint64_t early_ns;     /* its first packet; 0: the answer under way is not early */
     bool hold;
-    bool narrowed;
+    bool origin; /* no proxy: it does not become a tunnel */
+    bool last;   /* no request follows */
 };
 
 enum { /* what a request says about its response: user of its half */
@@ -59,13 +62,17 @@ enum { /* what a request says about its response: user of its half */
 
 static enum l7_probe http1_probe(const struct l7_probe_input *input, bool *ret_swap);
 static size_t http1_parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size);
-static void http1_gap(struct l7 *l7, enum kfl_side side, uint64_t size);
+static void http1_gap(struct l7 *l7, enum kfl_side side, uint64_t size, const uint8_t *unused,
+                      size_t unused_size);
 static void http1_end(struct l7 *l7, enum l7_end why);
 static void http1_done(struct l7 *l7);
 
 static size_t message_start(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size);
+static void head_cut(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size);
 static void request_begin(struct l7 *l7, const struct http1_head *head, const uint8_t *data);
 static void response_begin(struct l7 *l7, const struct http1_head *head, const uint8_t *data);
+static void narrow(struct l7 *l7, const struct http1_head *head, bool connect, bool upgrade);
+static bool may_become(const struct http1 *http, enum kfl_proto next);
 static void body_begin(struct l7 *l7, enum kfl_side side, struct fact_tape *tape,
                        const struct http1_head *head, const uint8_t *data, bool none);
 static void message_complete(struct l7 *l7, enum kfl_side side);
@@ -147,7 +154,8 @@ static size_t http1_parse(struct l7 *l7, enum kfl_side number, const uint8_t *da
     return 0;
 }
 
-static void http1_gap(struct l7 *l7, enum kfl_side number, uint64_t size)
+static void http1_gap(struct l7 *l7, enum kfl_side number, uint64_t size, const uint8_t *unused,
+                      size_t unused_size)
 {
     struct http1 *http = l7_state(l7);
     struct http1_side *side = &http->side[number];
@@ -172,6 +180,10 @@ static void http1_gap(struct l7 *l7, enum kfl_side number, uint64_t size)
             message_complete(l7, number);
         }
         return;
+    case START:
+        if (unused_size && !(http->hold && number == KFL_CLIENT))
+            head_cut(l7, number, unused, unused_size);
+        break;
     default:
         break;
     }
@@ -191,6 +203,7 @@ static void http1_done(struct l7 *l7)
 {
     struct http1 *http = l7_state(l7);
 
+    l7_half_free(l7, http->early);
     for (int i = 0; i < 2; i++) {
         l7_half_free(l7, http->side[i].half);
         l7_text_free(l7, &http->side[i].body);
@@ -205,7 +218,6 @@ static size_t message_start(struct l7 *l7, enum kfl_side number, const uint8_t *
     struct http1 *http = l7_state(l7);
     struct http1_side *side = &http->side[number];
     struct http1_head head;
-    const char *why;
 
     if (data[0] == '\r' || data[0] == '\n') /* empty lines before a message are ignored */
         return 1;
@@ -215,7 +227,7 @@ static size_t message_start(struct l7 *l7, enum kfl_side number, const uint8_t *
         return 0;
     }
     side->scanned = 0;
-    switch (http1_head_parse(&head, number, data, size, &why)) {
+    switch (http1_head_parse(&head, number, data, size, false)) {
     case HTTP1_HEAD_MORE:
         side->scanned = size < 4 ? 1 : (uint32_t)size - 3;
         return 0;
@@ -223,9 +235,6 @@ static size_t message_start(struct l7 *l7, enum kfl_side number, const uint8_t *
         side->state = LOST;
         side->lost = 0;
         return resynchronise(l7, number, data, size);
-    case HTTP1_HEAD_BROKEN:
-        l7_give_up(l7, l7_half_new(l7, number, L7_IN_ORDER), why);
-        return 0;
     case HTTP1_HEAD_WHOLE:
         break;
     }
@@ -234,6 +243,19 @@ static size_t message_start(struct l7 *l7, enum kfl_side number, const uint8_t *
     else
         response_begin(l7, &head, data);
     return head.size;
+}
+
+/* The rest of this head was lost (packets may be cut): what there is of it is an entry. */
+static void head_cut(struct l7 *l7, enum kfl_side number, const uint8_t *data, size_t size)
+{
+    struct http1_head head;
+
+    if (http1_head_parse(&head, number, data, size, true) != HTTP1_HEAD_WHOLE)
+        return;
+    if (number == KFL_CLIENT)
+        request_begin(l7, &head, data);
+    else
+        response_begin(l7, &head, data);
 }
 
 static void version_facts(struct l7_half *half, struct fact_tape *tape, enum kfl_field field,
@@ -256,9 +278,7 @@ static void request_begin(struct l7 *l7, const struct http1_head *head, const ui
     /* Its response was lost if the client goes on. */
     while (http->side[KFL_SERVER].state == LOST && (waiting = l7_pending(l7, L7_IN_ORDER)))
         l7_unanswered(l7, waiting, "bytes are missing");
-    if (!http->narrowed && !connect && !upgrade)
-        l7_narrow(l7, KFL_PROTO_BIT(HTTP) | KFL_PROTO_BIT(GQL));
-    http->narrowed = true;
+    narrow(l7, head, connect, upgrade);
     http->hold = connect || upgrade;
     side->half = l7_half_new(l7, KFL_CLIENT, L7_IN_ORDER);
     if (!side->half)
@@ -279,7 +299,7 @@ static void response_begin(struct l7 *l7, const struct http1_head *head, const u
 {
     struct http1 *http = l7_state(l7);
     struct http1_side *side = &http->side[KFL_SERVER];
-    struct l7_half *request;
+    struct l7_half *request, *unfinished = http->side[KFL_CLIENT].half;
     uint64_t asked;
     bool none, tunnel, upgraded = head->status == 101;
     enum kfl_proto next = KFL_PROTO_COUNT;
@@ -287,19 +307,19 @@ static void response_begin(struct l7 *l7, const struct http1_head *head, const u
 
     if (head->status < 200 && !upgraded)
         return; /* interim */
-    if (!l7_pending(l7, L7_IN_ORDER) && http->side[KFL_CLIENT].half)
-        message_complete(l7, KFL_CLIENT); /* answered before its body was through */
+    if (unfinished && (upgraded || http->early)) {
+        message_complete(l7, KFL_CLIENT);
+        unfinished = NULL;
+    }
     request = l7_pending(l7, L7_IN_ORDER);
-    asked = l7_half_user(request);
+    http->early_ns = !request && unfinished ? l7_first_ns(l7, KFL_SERVER) : 0;
+    asked = l7_half_user(request ? request : unfinished);
     if (upgraded && http_list_has(head->known.upgrade, "h2c")) {
         next = KFL_PROTO_HTTP2;
         l7_hand_over(l7, l7_half_copy(l7, request, 1)); /* it is answered on stream 1 */
     } else if (upgraded && http_list_has(head->known.upgrade, "websocket")) {
         next = KFL_PROTO_WS;
     }
-    if (!http->narrowed && !upgraded)
-        l7_narrow(l7, KFL_PROTO_BIT(HTTP) | KFL_PROTO_BIT(GQL));
-    http->narrowed = true;
     tunnel = asked & ASKED_CONNECT && head->status / 100 == 2;
     none = upgraded || tunnel || asked & ASKED_HEAD || head->status == 204 || head->status == 304;
     side->half = l7_half_new(l7, KFL_SERVER, L7_IN_ORDER);
@@ -316,12 +336,38 @@ static void response_begin(struct l7 *l7, const struct http1_head *head, const u
                 head->known.location.size);
     fact_int(tape, KFL_FIELD_HTTP_RESPONSE_GRPC_STATUS, -1);
     body_begin(l7, KFL_SERVER, tape, head, data, none);
-    if (tunnel || upgraded) {
-        l7_switch(l7, next);
+    if ((tunnel || upgraded) && !head->cut) {
+        if (may_become(http, next))
+            l7_switch(l7, next);
+        else
+            l7_finish(l7);
     } else if (asked & (ASKED_CONNECT | ASKED_UPGRADE)) {
         http->hold = false;
         l7_wake(l7, KFL_CLIENT);
     }
+}
+
+/* What this request says about those that follow. */
+static void narrow(struct l7 *l7, const struct http1_head *head, bool connect, bool upgrade)
+{
+    struct http1 *http = l7_state(l7);
+    const struct http_known *known = &head->known;
+
+    if (connect || upgrade)
+        return;
+    http->origin |= head->target.size && head->target.at[0] == '/';
+    http->last |= known->connection_close || head->version_none ||
+                  (head->version_1_0 && !known->connection_keep_alive);
+    if (http->last)
+        l7_narrow(l7, KFL_PROTO_BIT(HTTP) | KFL_PROTO_BIT(GQL));
+    else if (http->origin)
+        l7_narrow(l7, KFL_PROTOS_HTTP | KFL_PROTO_BIT(WS));
+}
+
+/* Has narrow() left room for it? */
+static bool may_become(const struct http1 *http, enum kfl_proto next)
+{
+    return !http->last && !(http->origin && next == KFL_PROTO_COUNT);
 }
 
 /* Behind the facts of the start line, which are on the tape: headers, and what body follows. */
@@ -333,7 +379,8 @@ static void body_begin(struct l7 *l7, enum kfl_side number, struct fact_tape *ta
     const struct kfl_demand *demand = l7_demand(l7);
     enum kfl_field map =
         number == KFL_CLIENT ? KFL_FIELD_HTTP_REQUEST_HEADERS : KFL_FIELD_HTTP_RESPONSE_HEADERS;
-    bool chunked = known->chunked && !none;
+    bool contradictory = known->content_length == -2 && !known->chunked && !none;
+    bool chunked = known->chunked && !none && !head->cut;
     bool trailers = chunked && fact_wanted(tape, map);
 
     side->coding = known->coding;
@@ -348,6 +395,14 @@ static void body_begin(struct l7 *l7, enum kfl_side number, struct fact_tape *ta
     if (trailers)
         l7_text_add(l7, &side->head, data, head->size);
 
+    if (head->cut || contradictory) { /* where the message ends nobody knows */
+        l7_half_error(side->half, KFL_ERROR_DISSECTION,
+                      head->cut ? "bytes are missing" : "contradictory Content-Length");
+        message_complete(l7, number);
+        side->state = LOST;
+        side->lost = 0;
+        return;
+    }
     if (chunked) {
         side->state = CHUNK_HEAD;
     } else if (none || known->content_length == 0 ||
@@ -392,9 +447,8 @@ static void message_complete(struct l7 *l7, enum kfl_side number)
     tape = l7_tape(l7);
     if (side->head.size) {
         struct http1_head head;
-        const char *why;
 
-        if (http1_head_parse(&head, number, side->head.data, side->head.size, &why) ==
+        if (http1_head_parse(&head, number, side->head.data, side->head.size, false) ==
             HTTP1_HEAD_WHOLE)
             http_header_facts(tape, number, &head.fields);
     }
@@ -406,10 +460,18 @@ static void message_complete(struct l7 *l7, enum kfl_side number)
     l7_text_free(l7, &side->head);
     l7_text_free(l7, &side->body);
     side->collect = false;
-    if (number == KFL_CLIENT)
+    if (number == KFL_CLIENT) {
         l7_request(l7, half);
-    else
+        if (http->early)
+            l7_response(l7, http->early);
+        http->early = NULL;
+        http->early_ns = 0;
+    } else if (http->early_ns) { /* it waits for the rest of its request */
+        l7_half_time(half, http->early_ns, l7_now(l7));
+        http->early = half;
+    } else {
         l7_response(l7, half);
+    }
 }
 
 /* ---- bodies ---- */
@@ -517,8 +579,10 @@ static size_t resynchronise(struct l7 *l7, enum kfl_side number, const uint8_t *
         enum l7_probe answer = number == KFL_CLIENT ? http1_request_line(at, (size_t)(end - at))
                                                     : http1_status_line(at, (size_t)(end - at));
 
-        if (answer == L7_PROBE_YES)
+        if (answer == L7_PROBE_YES) {
             side->state = START;
+            l7_wake(l7, number);
+        }
         if (answer == L7_PROBE_YES || (answer == L7_PROBE_MORE && end - at < 512))
             return (size_t)(at - data);
         /* A request begins behind a line or with a packet; a response also right behind a body. */

@@ -2,11 +2,15 @@
 #include "http1_head.h"
 
 static enum l7_probe empty_line(const uint8_t *at, const uint8_t *end);
-static const uint8_t *fields_parse(struct http1_head *head, const uint8_t *at, const uint8_t *end,
-                                   const char **ret_why);
+static const uint8_t *fields_parse(struct http1_head *head, const uint8_t *at, const uint8_t *end);
 static bool start_line(struct http1_head *head, enum kfl_side side, const uint8_t *at,
                        const uint8_t *end);
 static bool loose_line(struct http1_head *head, const uint8_t *at, const uint8_t *end);
+
+static bool is_space(uint8_t c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
 
 /* `METHOD target HTTP/1.x`, or that of HTTP/0.9 before an empty line: `GET /target` */
 enum l7_probe http1_request_line(const uint8_t *data, size_t size)
@@ -69,10 +73,9 @@ bool http1_resembles(const uint8_t *data, size_t size)
 }
 
 enum http1_heads http1_head_parse(struct http1_head *head, enum kfl_side side, const uint8_t *data,
-                                  size_t size, const char **ret_why)
+                                  size_t size, bool cut)
 {
     const uint8_t *end = data + size, *line = memchr(data, '\n', size);
-    const char *why = NULL;
 
     if (!line)
         return HTTP1_HEAD_MORE;
@@ -80,15 +83,10 @@ enum http1_heads http1_head_parse(struct http1_head *head, enum kfl_side side, c
     head->known.content_length = -1;
     if (!start_line(head, side, data, line > data && line[-1] == '\r' ? line - 1 : line))
         return HTTP1_HEAD_NO_START;
-    line = fields_parse(head, line + 1, end, &why);
-    if (!line && !why)
+    head->cut = cut;
+    line = fields_parse(head, line + 1, end);
+    if (!line)
         return HTTP1_HEAD_MORE;
-    if (!why && head->known.content_length == -2 && !head->known.chunked)
-        why = "contradictory Content-Length";
-    if (why) {
-        *ret_why = why;
-        return HTTP1_HEAD_BROKEN;
-    }
     head->size = (uint32_t)(line - data);
     return HTTP1_HEAD_WHOLE;
 }
@@ -114,9 +112,8 @@ static enum l7_probe empty_line(const uint8_t *at, const uint8_t *end)
     return at >= end ? L7_PROBE_MORE : *at == '\n' ? L7_PROBE_YES : L7_PROBE_NO;
 }
 
-/* -> behind the empty line; null: *ret_why is set, or not complete */
-static const uint8_t *fields_parse(struct http1_head *head, const uint8_t *at, const uint8_t *end,
-                                   const char **ret_why)
+/* -> behind the empty line, or where it is cut; null: not complete */
+static const uint8_t *fields_parse(struct http1_head *head, const uint8_t *at, const uint8_t *end)
 {
     struct http_fields *fields = &head->fields;
 
@@ -125,29 +122,33 @@ static const uint8_t *fields_parse(struct http1_head *head, const uint8_t *at, c
         struct http_field *field;
 
         if (at == end)
-            return NULL;
+            return head->cut ? end : NULL;
         if (*at == '\n')
             return at + 1;
         if (*at == '\r' && at + 1 < end && at[1] == '\n')
             return at + 2;
         line_end = memchr(at, '\n', (size_t)(end - at));
         if (!line_end)
-            return NULL;
+            return head->cut ? end : NULL;
         next = line_end + 1;
+        while (next < end && (*next == ' ' || *next == '\t')) { /* it was folded: one header */
+            const uint8_t *folded = memchr(next, '\n', (size_t)(end - next));
+
+            if (!folded)
+                return head->cut ? end : NULL;
+            line_end = folded;
+            next = folded + 1;
+        }
         if (line_end > at && line_end[-1] == '\r')
             line_end--;
-        if (*at == ' ' || *at == '\t') {
-            *ret_why = "folded header";
-            return NULL;
-        }
         colon = memchr(at, ':', (size_t)(line_end - at));
         if (colon && fields->n < HTTP_FIELDS_MAX) {
             field = &fields->field[fields->n++];
             field->name = (struct http_text){at, (uint32_t)(colon - at)};
             colon++;
-            while (colon < line_end && (*colon == ' ' || *colon == '\t'))
+            while (colon < line_end && is_space(*colon))
                 colon++;
-            while (line_end > colon && (line_end[-1] == ' ' || line_end[-1] == '\t'))
+            while (line_end > colon && is_space(line_end[-1]))
                 line_end--;
             field->value = (struct http_text){colon, (uint32_t)(line_end - colon)};
             http_know(&head->known, field);

@@ -11,6 +11,7 @@ struct http1_head {
     bool version_1_0, version_none;
     uint16_t status;
     uint32_t size; /* with the empty line */
+    bool cut;      /* there is none: its end was lost */
     struct http_known known;
     struct http_fields fields;
 };
@@ -25,11 +26,11 @@ enum http1_heads {
     HTTP1_HEAD_WHOLE,
     HTTP1_HEAD_MORE,     /* its end is not there yet */
     HTTP1_HEAD_NO_START, /* there is no start line */
-    HTTP1_HEAD_BROKEN,   /* *ret_why */
 };
 
+/* cut: no more will come of it, the lines that are whole are the head. */
 enum http1_heads http1_head_parse(struct http1_head *head, enum kfl_side side, const uint8_t *data,
-                                  size_t size, const char **ret_why);
+                                  size_t size, bool cut);
 /* Is there an empty line behind `from`? */
 bool http1_head_ends(const uint8_t *data, size_t from, size_t size);
 

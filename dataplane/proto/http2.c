@@ -59,7 +59,8 @@ struct http2 {
 static enum l7_probe http2_probe(const struct l7_probe_input *input, bool *ret_swap);
 static void http2_init(struct l7 *l7);
 static size_t http2_parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size);
-static void http2_gap(struct l7 *l7, enum kfl_side side, uint64_t size);
+static void http2_gap(struct l7 *l7, enum kfl_side side, uint64_t size, const uint8_t *unused,
+                      size_t unused_size);
 static void http2_end(struct l7 *l7, enum l7_end why);
 static void http2_done(struct l7 *l7);
 
@@ -204,7 +205,8 @@ static size_t http2_parse(struct l7 *l7, enum kfl_side number, const uint8_t *da
     return frame_read(l7, number, &frame, data + FRAME_HEADER);
 }
 
-static void http2_gap(struct l7 *l7, enum kfl_side number, uint64_t size)
+static void http2_gap(struct l7 *l7, enum kfl_side number, uint64_t size, const uint8_t *unused,
+                      size_t unused_size)
 {
     struct http2 *http = l7_state(l7);
     struct side2 *side = &http->side[number];

@@ -3,7 +3,7 @@
 
 #include "http.h"
 
-enum { HEADER_NAME_MAX = 256, PARTS_MAX = 256 };
+enum { HEADER_NAME_MAX = 256, PARTS_MAX = 256, FOLDED_MAX = 2048 };
 
 static struct http_text trim(struct http_text text);
 static struct http_text until(struct http_text *rest, char separator);
@@ -60,8 +60,11 @@ void http_know(struct http_known *known, const struct http_field *field)
             known->location = value;
         break;
     case 10:
-        if (http_text_is(field->name, "connection"))
+        if (http_text_is(field->name, "connection")) {
             known->connection_upgrade |= http_list_has(value, "upgrade");
+            known->connection_close |= http_list_has(value, "close");
+            known->connection_keep_alive |= http_list_has(value, "keep-alive");
+        }
         break;
     case 11:
         if (http_text_is(field->name, "grpc-status"))
@@ -179,6 +182,16 @@ void http_target_facts(struct fact_tape *tape, struct http_scratch *scratch,
     }
 }
 
+/* The line breaks within a value are spaces (RFC 9112 section 5.2). */
+static struct http_text unfolded(struct http_text value, char room[FOLDED_MAX])
+{
+    if (value.size > FOLDED_MAX || !memchr(value.at, '\n', value.size))
+        return value;
+    for (uint32_t i = 0; i < value.size; i++)
+        room[i] = value.at[i] == '\r' || value.at[i] == '\n' ? ' ' : (char)value.at[i];
+    return (struct http_text){(const uint8_t *)room, value.size};
+}
+
 void http_header_facts(struct fact_tape *tape, enum kfl_side side, const struct http_fields *fields)
 {
     enum kfl_field map =
@@ -188,12 +201,13 @@ void http_header_facts(struct fact_tape *tape, enum kfl_side side, const struct 
         fact_map(tape, map);
         for (uint32_t i = 0; i < fields->n; i++) {
             const struct http_field *field = &fields->field[i];
-            char name[HEADER_NAME_MAX];
+            char name[HEADER_NAME_MAX], room[FOLDED_MAX];
+            struct http_text value = unfolded(field->value, room);
 
             if (field->name.size > sizeof(name))
                 continue;
             canonical(name, field->name);
-            fact_member_joined(tape, name, field->name.size, field->value.at, field->value.size);
+            fact_member_joined(tape, name, field->name.size, value.at, value.size);
         }
         fact_end(tape);
     }

@@ -355,7 +355,8 @@ static size_t parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size
 }
 
 /* What is known stands, the rest of the handshake is lost. */
-static void gap(struct l7 *l7, enum kfl_side side, uint64_t size)
+static void gap(struct l7 *l7, enum kfl_side side, uint64_t size, const uint8_t *unused,
+                size_t unused_size)
 {
     emit_and_finish(l7);
 }
