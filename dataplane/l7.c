@@ -91,7 +91,7 @@ int l7_open(struct l7_context *context, struct stream *stream)
 
     stream->protos = kfl_protos_of_l4(stream->l4);
     if (!l7) {
-        context->counters.no_memory++;
+        l7_count(&context->counters.no_memory, 1);
         return -ENOMEM;
     }
     *l7 = (struct l7){
@@ -102,7 +102,7 @@ int l7_open(struct l7_context *context, struct stream *stream)
         .client_is_1 = stream->flags & STREAM_CLIENT_IS_1,
     };
     stream->l7 = l7;
-    context->counters.streams++;
+    l7_count(&context->counters.streams, 1);
     return 0;
 }
 
@@ -163,8 +163,8 @@ void l7_gap(struct l7_context *context, struct stream *stream, enum kfl_side sid
         }
     }
     if (size && !l7->dropped && l7->ending == RUNNING) {
-        context->counters.gaps++;
-        context->counters.gap_bytes += size;
+        l7_count(&context->counters.gaps, 1);
+        l7_count(&context->counters.gap_bytes, size);
         l7->midstream = true;
         l7->candidates = UINT32_MAX;
         l7->now_ns = side->last_ns;
@@ -212,7 +212,7 @@ void l7_datagram(struct l7_context *context, struct stream *stream, enum kfl_sid
         }
     }
     if (l7->dissector && l7->dissector->datagram && !l7->dropped) {
-        context->counters.bytes[l7->dissector->proto] += size;
+        l7_count(&context->counters.bytes[l7->dissector->proto], size);
         l7->dissector->datagram(l7, side, data, size);
     }
     l7_turn(l7, false, false);
@@ -415,7 +415,7 @@ void l7_give_up(struct l7 *l7, struct l7_half *half, const char *why)
         l7_half_error(half, KFL_ERROR_DISSECTION, why);
         l7_entry(l7, client ? half : NULL, client ? NULL : half);
     } else if (l7->ending != ENDED && l7->dissector) {
-        l7->context->counters.errors[l7->dissector->proto]++;
+        l7_count(&l7->context->counters.errors[l7->dissector->proto], 1);
     }
     l7->ending = ENDED;
 }

@@ -19,6 +19,7 @@
 #ifndef DATAPLANE_L7_H
 #define DATAPLANE_L7_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -218,14 +219,14 @@ struct l7_config {
     bool unbounded;               /* `read` of files: pools may grow by blocks */
 };
 
-struct l7_counters {    /* one writer: the classifier; anyone reads */
-    uint64_t streams;   /* given to a dissector */
-    uint64_t no_memory; /* streams or halves that pools had no room for */
-    uint64_t gaps;      /* holes in what a dissector was shown */
-    uint64_t gap_bytes;
-    uint64_t entries[KFL_PROTO_COUNT];
-    uint64_t errors[KFL_PROTO_COUNT]; /* dissector_errors */
-    uint64_t bytes[KFL_PROTO_COUNT];  /* shown to dissectors */
+struct l7_counters {            /* one writer: the classifier; anyone reads */
+    _Atomic uint64_t streams;   /* given to a dissector */
+    _Atomic uint64_t no_memory; /* streams or halves that pools had no room for */
+    _Atomic uint64_t gaps;      /* holes in what a dissector was shown */
+    _Atomic uint64_t gap_bytes;
+    _Atomic uint64_t entries[KFL_PROTO_COUNT];
+    _Atomic uint64_t errors[KFL_PROTO_COUNT]; /* dissector_errors */
+    _Atomic uint64_t bytes[KFL_PROTO_COUNT];  /* shown to dissectors */
 };
 
 struct l7_context; /* one per classifier: pools, tape, counters */

@@ -75,7 +75,7 @@ static size_t parse_bytes(struct l7 *l7, enum kfl_side number, const uint8_t *da
         l7->now_ns = side->last_ns;
         used = l7->dissector->parse(l7, number, data + total, size - total);
         ensure(used <= size - total);
-        l7->context->counters.bytes[l7->dissector->proto] += used;
+        l7_count(&l7->context->counters.bytes[l7->dissector->proto], used);
         total += used;
         skipped = size - total < side->skip ? size - total : (size_t)side->skip;
         if (skipped) {
@@ -358,7 +358,7 @@ bool l7_start(struct l7 *l7, const struct dissector *dissector)
     if (dissector->state_size) {
         l7->state = pool_take(l7->context->pool, dissector->state_size);
         if (!l7->state) {
-            l7->context->counters.no_memory++;
+            l7_count(&l7->context->counters.no_memory, 1);
             stream->flags |= STREAM_OVERFLOW;
             l7_stop(l7);
             return false;
@@ -452,7 +452,7 @@ static bool side_add(struct l7 *l7, struct side *side, const uint8_t *data, size
         uint8_t *larger = pool_take(pool, capacity);
 
         if (!larger) {
-            l7->context->counters.no_memory++;
+            l7_count(&l7->context->counters.no_memory, 1);
             l7->stream->flags |= STREAM_OVERFLOW;
             l7_stop(l7);
             return false;

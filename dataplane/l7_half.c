@@ -16,7 +16,7 @@ struct l7_half *l7_half_new(struct l7 *l7, enum kfl_side side, uint64_t key)
     struct l7_half *half = pool_take(l7->context->pool, HALF_SIZE);
 
     if (!half) {
-        l7->context->counters.no_memory++;
+        l7_count(&l7->context->counters.no_memory, 1);
         return NULL;
     }
     *half = (struct l7_half){
@@ -248,7 +248,7 @@ void l7_text_add(struct l7 *l7, struct l7_text *text, const void *data, size_t s
         uint8_t *larger = pool_take(l7->context->pool, capacity);
 
         if (!larger) {
-            l7->context->counters.no_memory++;
+            l7_count(&l7->context->counters.no_memory, 1);
             return;
         }
         if (text->size)
@@ -277,7 +277,7 @@ void *l7_memory(struct l7 *l7, size_t size)
     void *memory = pool_take(l7->context->pool, size);
 
     if (!memory)
-        l7->context->counters.no_memory++;
+        l7_count(&l7->context->counters.no_memory, 1);
     return memory;
 }
 
@@ -412,9 +412,9 @@ static void entry_make(struct l7 *l7, const struct l7_half *request, const struc
     entry.tls = entry.proto == KFL_PROTO_TLS;
     if (!response_open) {
         l7->n_entries++;
-        context->counters.entries[entry.proto]++;
+        l7_count(&context->counters.entries[entry.proto], 1);
         if (error == KFL_ERROR_DISSECTION)
-            context->counters.errors[entry.proto]++;
+            l7_count(&context->counters.errors[entry.proto], 1);
         l7->stream->l7_seen |= UINT32_C(1) << entry.proto;
         if (l7->stream->entries_seen < UINT8_MAX)
             l7->stream->entries_seen++;
@@ -436,7 +436,7 @@ static bool half_room(struct l7 *l7, struct l7_half *half, uint32_t size)
         return true;
     larger = pool_take(l7->context->pool, wanted);
     if (!larger) {
-        l7->context->counters.no_memory++;
+        l7_count(&l7->context->counters.no_memory, 1);
         return false;
     }
     memcpy(larger, half->facts, half->facts_size);

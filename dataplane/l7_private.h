@@ -126,6 +126,14 @@ void l7_release(struct l7 *l7);
 void l7_sides_swap(struct l7 *l7);
 void l7_side_clear(struct l7 *l7, struct side *side);
 
+/* Of one writer, as counter_add(). */
+static inline void l7_count(_Atomic uint64_t *counter, uint64_t n)
+{
+    uint64_t old = atomic_load_explicit(counter, memory_order_relaxed);
+
+    atomic_store_explicit(counter, old + n, memory_order_relaxed);
+}
+
 static inline uint32_t l7_l4_entry(const struct stream *stream)
 {
     return kfl_protos_of_l4(stream->l4) &

@@ -241,6 +241,22 @@ void pipeline_counters(const struct pipeline *pipeline, uint64_t ret_value[stati
     }
 }
 
+void pipeline_dissection(const struct pipeline *pipeline, enum kfl_proto proto,
+                         struct pipeline_dissection *ret_dissection)
+{
+    struct pipeline_dissection sum = {0};
+
+    for (unsigned i = 0; i < pipeline->config.n_classifiers; i++) {
+        const struct l7_counters *counters =
+            classifier_l7_counters(pipeline->workers[i].classifier);
+
+        sum.entries += atomic_load_explicit(&counters->entries[proto], memory_order_relaxed);
+        sum.bytes += atomic_load_explicit(&counters->bytes[proto], memory_order_relaxed);
+        sum.errors += atomic_load_explicit(&counters->errors[proto], memory_order_relaxed);
+    }
+    *ret_dissection = sum;
+}
+
 void pipeline_source_stats(const struct pipeline *pipeline, unsigned source,
                            struct pipeline_source_stats *ret_stats)
 {

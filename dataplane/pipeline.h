@@ -92,6 +92,12 @@ struct pipeline_sum pipeline_sum(struct pipeline *pipeline);
 /* All workers' counters added up. */
 void pipeline_counters(const struct pipeline *pipeline, uint64_t ret_value[static COUNTER_COUNT]);
 
+struct pipeline_dissection { /* of one protocol, all classifiers together */
+    uint64_t entries, bytes, errors;
+};
+void pipeline_dissection(const struct pipeline *pipeline, enum kfl_proto proto,
+                         struct pipeline_dissection *ret_dissection);
+
 struct pipeline_source_stats {
     struct source_stats device;
     uint64_t rx; /* packets taken from it */

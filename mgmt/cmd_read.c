@@ -517,6 +517,30 @@ static void print_count(const struct read *read, const char *name, int64_t count
         printf("%-22s %15lld\n", name, (long long)count);
 }
 
+static void print_dissector_errors(struct read *read)
+{
+    int64_t sum = 0;
+    bool begun = false;
+
+    if (read->cli->json)
+        printf("\"dissector_errors\":{");
+    for (unsigned proto = 0; proto < KFL_PROTO_COUNT; proto++) {
+        struct pipeline_dissection dissection;
+
+        pipeline_dissection(read->pipeline, proto, &dissection);
+        sum += (int64_t)dissection.errors;
+        if (!read->cli->json || !dissection.errors)
+            continue;
+        printf("%s\"%s\":%llu", begun ? "," : "", kfl_proto_info[proto].abbr,
+               (unsigned long long)dissection.errors);
+        begun = true;
+    }
+    if (read->cli->json)
+        printf("},");
+    else
+        print_count(read, "dissector_errors", sum, false);
+}
+
 static void print_summary(struct read *read)
 {
     struct pipeline_sum sum = pipeline_sum(read->pipeline);
@@ -527,6 +551,7 @@ static void print_summary(struct read *read)
         printf("{\"summary\":{");
     for (unsigned i = 0; i < COUNTER_COUNT; i++)
         print_count(read, counter_name[i], (int64_t)value[i], false);
+    print_dissector_errors(read);
     print_count(read, "dropped", (int64_t)sum.dropped, false);
     print_count(read, "held", (int64_t)sum.held, false);
     print_count(read, "in_flight", (int64_t)sum.in_flight, false);

@@ -23,6 +23,7 @@ struct column {
 static int look(const struct cli *cli, struct doc **previous);
 static void print_sources(const struct doc *rows, const struct doc *before);
 static void print_cores(const struct doc *rows, const struct doc *before);
+static void print_protocols(const struct doc *rows);
 static void print_jobs(const struct doc *rows);
 static void print_sum(const struct doc *rows);
 static const struct doc *same_row(const struct doc *rows, const struct doc *row);
@@ -60,6 +61,7 @@ static int look(const struct cli *cli, struct doc **previous)
             printf("\033[H\033[2J");
         print_sources(rows, before);
         print_cores(rows, before);
+        print_protocols(rows);
         print_jobs(rows);
         print_sum(rows);
     }
@@ -135,6 +137,37 @@ static void print_cores(const struct doc *rows, const struct doc *before)
     }
     printf("\n");
     table_print(table, stdout, table_terminal_width());
+}
+
+/* Those of which there was something. */
+static void print_protocols(const struct doc *rows)
+{
+    static const struct table_column columns[] = {
+        {"PROTOCOL", false, false},
+        {"ENTRIES", true, false},
+        {"DISSECTED", true, false},
+        {"ERRORS", true, false},
+    };
+    struct table *table = table_create(columns, sizeof(columns) / sizeof(columns[0]));
+    unsigned n = 0;
+
+    for (size_t i = 0; i < doc_size(rows); i++) {
+        const struct doc *row = doc_at(rows, i);
+        char text[UNITS_TEXT_SIZE];
+
+        if (strcmp(doc_text(row, "kind", ""), "protocol") != 0 ||
+            !(doc_uint(row, "entries", 0) + doc_uint(row, "dissected_bytes", 0) +
+              doc_uint(row, "dissector_errors", 0)))
+            continue;
+        n++;
+        table_cell(table, doc_text(row, "name", ""));
+        count_cell(table, row, "entries");
+        table_cell(table, units_format_size(doc_uint(row, "dissected_bytes", 0), text));
+        count_cell(table, row, "dissector_errors");
+    }
+    if (n)
+        printf("\n");
+    table_print(table, n ? stdout : NULL, table_terminal_width());
 }
 
 static void print_jobs(const struct doc *rows)

@@ -162,6 +162,8 @@ static const char *labels_of(const struct doc *row, char buffer[static LABELS_SI
                  (unsigned long long)doc_uint(row, "number", 0));
     else if (!strcmp(kind, "job"))
         snprintf(buffer, LABELS_SIZE, "{job=\"%s\"}", name);
+    else if (!strcmp(kind, "protocol"))
+        snprintf(buffer, LABELS_SIZE, "{protocol=\"%s\"}", name);
     else if (!strcmp(kind, "kube"))
         snprintf(buffer, LABELS_SIZE, "{resource=\"%s\"}", doc_text(row, "resource", ""));
     return buffer;

@@ -57,6 +57,18 @@ void stats_rows(struct pipeline *pipeline, struct source *const *sources, unsign
         set_counters(row, classifier_counters(classifier));
         doc_append(rows, row);
     }
+    for (unsigned proto = 0; proto < KFL_PROTO_COUNT; proto++) {
+        struct pipeline_dissection dissection;
+
+        pipeline_dissection(pipeline, proto, &dissection);
+        row = doc_object();
+        doc_set_text(row, "kind", "protocol");
+        doc_set_text(row, "name", kfl_proto_info[proto].abbr);
+        doc_set_uint(row, "entries", dissection.entries);
+        doc_set_uint(row, "dissected_bytes", dissection.bytes);
+        doc_set_uint(row, "dissector_errors", dissection.errors);
+        doc_append(rows, row);
+    }
     row = doc_object();
     doc_set_text(row, "kind", "sum");
     set_sum(row, &sum);

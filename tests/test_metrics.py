@@ -116,6 +116,8 @@ def pages(tap, daemon, address):
         with open(os.path.join(SOURCE, folder, name), encoding="utf-8") as rows:
             missing = [row for row in re.findall(pattern, rows.read(), re.M) if form.format(row) not in families(text)]
         tap.ok(not missing, f"every row of {name} is a metric", str(missing))
+    ok = all(f'tapedeck_protocol_{name}_total{{protocol="HTTP"}}' in found for name in ("entries", "dissected_bytes", "dissector_errors"))
+    tap.ok(ok, "what dissectors did, by protocol")
     got = found["tapedeck_sum_difference_packets"], found["tapedeck_sum_rx_packets_total"], found["tapedeck_sum_recorded_packets_total"]
     tap.ok(got == (0, 100, 100), "the sum and its difference", str(got))
     tap.ok(found['tapedeck_job_state{job="later",state="scheduled"}'] == 1 and 'tapedeck_job_state{job="all",state="recording"}' in found,

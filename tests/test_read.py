@@ -116,6 +116,13 @@ def made_here(tmp):
     summary = json.loads(text.splitlines()[-1])['summary']
     ok(summary['difference'] == 0 and summary['rx'] == len(cap.frames) and summary['held'] == 0
        and summary['recorded'] == 4016, '--summary: the sum holds', summary)
+    broken = os.path.join(tmp, 'broken.pcap')
+    bad, c = Capture(), {'port': 1000, 'seq': [1, 1]}
+    bad.tcp(c, 0, 24, b'POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n')
+    open(broken, 'wb').write(bad.bytes())
+    code, text, err = read('--json', '--summary', '--kfl', 'http and error.type == "dissection"', broken)
+    got = json.loads(text.splitlines()[-1])['summary']['dissector_errors']
+    ok(got == {'HTTP': 1} and len(text.splitlines()) == 2, '--summary: dissector errors by protocol', text)
 
     names = os.path.join(tmp, 'names')
     open(names, 'w').write('10.0.0.7 client shop\n10.0.0.0/8 net\n')
