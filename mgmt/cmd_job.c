@@ -1,11 +1,14 @@
 /* cmd_job.c - `tapedeck job ...` */
 #include <string.h>
+#include <time.h>
 
 #include "client.h"
 #include "job.h"
 #include "show.h"
+#include "style.h"
 #include "table.h"
 #include "units.h"
+#include "watch.h"
 
 enum { PAST_TURNS = 20, PAST_WAIT_MS = 100 };
 
@@ -43,10 +46,12 @@ const struct option_row cmd_job_create_options[] = {
 
 static struct {
     const char *search;
+    bool watch;
 } list;
 
 const struct option_row cmd_job_list_options[] = {
     OPTION_TEXT("search", 0, "TEXT", list.search, "only those with TEXT in name or statement"),
+    OPTION_WATCH(list.watch),
     OPTION_END,
 };
 
@@ -67,6 +72,8 @@ enum { POLL_MS = 50, POLLS_MAX = 1200 };
 static int ask_until_settled(const struct cli *cli, struct doc **ret_reply);
 
 static void say_past(const struct cli *cli);
+static void say_warnings(void);
+static int list_jobs(const struct cli *cli);
 
 int cmd_job_create(const struct cli *cli)
 {
@@ -95,8 +102,10 @@ int cmd_job_create(const struct cli *cli)
     if (cli->json) {
         client_print_json(client_rows(reply));
     } else if (!strcmp(state, "scheduled")) {
+        say_warnings();
         printf("job %s is scheduled for %s UTC\n", cli->args[0], show_time(row, "next", time));
     } else if (!strcmp(state, "recording")) {
+        say_warnings();
         printf("job %s records\n", cli->args[0]);
         if (*create.start)
             say_past(cli);
@@ -107,6 +116,20 @@ int cmd_job_create(const struct cli *cli)
     }
     doc_free(reply);
     return status;
+}
+
+/* What it says is right, but perhaps not what was meant. */
+static void say_warnings(void)
+{
+    static struct kfl_messages messages;
+    struct kfl_statement *statement;
+
+    if (kfl_statement_create(create.kfl, strlen(create.kfl), (int64_t)time(NULL) * 1000, &statement,
+                             &messages))
+        return;
+    kfl_statement_free(statement);
+    for (unsigned i = 0; i < messages.n; i++)
+        show_message(stderr, &messages.message[i], create.kfl);
 }
 
 /* How far back the ring reaches is known a moment after the job has begun. */
@@ -132,6 +155,11 @@ static void say_past(const struct cli *cli)
 }
 
 int cmd_job_list(const struct cli *cli)
+{
+    return watch(cli, list.watch, list_jobs);
+}
+
+static int list_jobs(const struct cli *cli)
 {
     static const struct table_column columns[] = {
         {"NAME", false, true}, {"STATE", false, false},  {"NEXT START (UTC)", false, false},
@@ -161,18 +189,21 @@ int cmd_job_list(const struct cli *cli)
                 lost += doc_uint(row, job_count_info[c].name, 0);
         table_cell(table, doc_text(row, "name", ""));
         table_cell(table, doc_text(row, "state", ""));
+        table_style(table, style_of_state(doc_text(row, "state", "")));
         table_cell(table, show_time(row, "next", text));
         table_cell(table, units_format_count(doc_uint(row, "n_runs", 0), text));
         table_cell(table, units_format_count(doc_uint(row, "streams", 0), text));
         table_cell(table, units_format_count(doc_uint(row, "packets", 0), text));
         table_cell(table, units_format_size(doc_uint(row, "stored", 0), text));
         table_cell(table, units_format_count(lost, text));
+        table_style(table, lost ? STYLE_BAD : STYLE_PLAIN);
         table_cell(table, doc_text(row, "kfl", ""));
     }
     table_print(table, stdout, table_terminal_width());
     for (size_t i = 0; i < doc_size(rows); i++)
         if (*doc_text(doc_at(rows, i), "refused", ""))
-            printf("refused: %s\n", doc_text(doc_at(rows, i), "refused", ""));
+            printf("%srefused:%s %s\n", style_begin(STYLE_BAD, stdout), style_end(stdout),
+                   doc_text(doc_at(rows, i), "refused", ""));
     doc_free(reply);
     return CLI_DONE;
 }

@@ -8,6 +8,7 @@
 
 #include "../kfl-jit/plan.h"
 #include "command.h"
+#include "show.h"
 
 enum { LINE_MAX_SIZE = 256 << 20, READ_SIZE = 1 << 16 };
 #define EVAL_ARENA_SIZE ((size_t)1 << 30) /* address space; pages come as they are used */
@@ -19,7 +20,6 @@ static int explain(const struct cli *cli, const struct kfl_plan_job *jobs, unsig
 static void explain_json(const struct kfl_plan_job *jobs, unsigned n, const char *plan);
 static json_t *message_json(const struct kfl_message *message);
 static void check_json(const struct kfl_messages *messages, bool ok);
-static void print_message(FILE *out, const struct kfl_message *message, const char *text);
 static size_t answer_lines(struct kfl_arena *arena, char *text, size_t size, bool last);
 static bool is_blank(const char *text, size_t size);
 static bool field_fits(const struct kfl_field_info *field, const char *pattern);
@@ -62,7 +62,7 @@ int cmd_kfl_check(const struct cli *cli)
     if (!cli->json) {
         printf("ok\n");
         for (uint32_t i = 0; i < messages.n; i++)
-            print_message(stdout, &messages.message[i], cli->args[0]);
+            show_message(stdout, &messages.message[i], cli->args[0]);
         if (messages.more)
             printf("there are more warnings\n");
     }
@@ -186,7 +186,7 @@ static struct kfl_statement *create(const struct cli *cli, const char *text,
     if (messages->n == 0)
         cli_error(cli, "%s", strerror(-result));
     for (uint32_t i = 0; i < messages->n && !cli->json; i++)
-        print_message(stderr, &messages->message[i], text);
+        show_message(stderr, &messages->message[i], text);
     return NULL;
 }
 
@@ -203,7 +203,7 @@ static int explain(const struct cli *cli, const struct kfl_plan_job *jobs, unsig
         if (messages.n == 0)
             cli_error(cli, "%s", strerror(-result));
         for (uint32_t i = 0; i < messages.n; i++)
-            print_message(stderr, &messages.message[i], cli->args[slot]);
+            show_message(stderr, &messages.message[i], cli->args[slot]);
         return result == -EINVAL ? CLI_USAGE : CLI_FAILED;
     }
     text = kfl_plan_explain(plan);
@@ -252,15 +252,6 @@ static void check_json(const struct kfl_messages *messages, bool ok)
     json_dumpf(answer, stdout, JSON_COMPACT);
     putchar('\n');
     json_decref(answer);
-}
-
-static void print_message(FILE *out, const struct kfl_message *message, const char *text)
-{
-    char line[320], caret[1024];
-
-    kfl_message_format(message, line, sizeof(line));
-    kfl_message_caret(message, text, strlen(text), caret, sizeof(caret));
-    fprintf(out, "%s%s\n%s\n", message->warning != 0 ? "warning: " : "", line, caret);
 }
 
 /* Answers every whole line and moves the rest to the front. -> bytes that are done with. */

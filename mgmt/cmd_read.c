@@ -12,13 +12,15 @@
 #include "../dataplane/pipeline.h"
 #include "command.h"
 #include "names.h"
+#include "progress.h"
 #include "read_recorder.h"
 #include "units.h"
 
 enum {
     STREAMS_MAX = 16 << 20,
     FRAME_MIN = 40, /* bytes a stream takes in a file at least */
-    PROGRESS_STEPS = 1 << 14,
+    PROGRESS_STEPS = 1 << 6,
+    RECORD_HEADER = 16, /* of a packet in its file, at least */
 };
 static const uint64_t l7_bytes = 64 << 20, waiting_bytes = 16 << 20; /* they grow */
 static const uint64_t names_bytes = 256 << 20;
@@ -74,7 +76,7 @@ static int open_sources(struct read *read);
 static int build(struct read *read);
 static int publish(struct read *read);
 static void turn(struct read *read);
-static void progress(struct read *read, bool end);
+static void show_progress(const struct read *read, struct progress *progress);
 static int finish(struct read *read, int status);
 static void print_rows(struct read *read);
 static void print_row(const struct read *read, const struct read_row *row);
@@ -275,16 +277,16 @@ static int publish(struct read *read)
 
 static void turn(struct read *read)
 {
-    bool terminal = isatty(STDERR_FILENO);
+    struct progress progress;
     unsigned n_idle = 0, n_steps = 0;
 
+    progress_begin(&progress, values.entries);
     if (values.workers > 1 && !pipeline_start(read->pipeline)) {
         while (!pipeline_done(read->pipeline)) {
             const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
 
             nanosleep(&pause, NULL);
-            if (terminal)
-                progress(read, false);
+            show_progress(read, &progress);
         }
         pipeline_wait(read->pipeline);
     }
@@ -295,31 +297,21 @@ static void turn(struct read *read)
 
             nanosleep(&pause, NULL);
         }
-        if (terminal && ++n_steps % PROGRESS_STEPS == 0)
-            progress(read, false);
+        if (++n_steps % PROGRESS_STEPS == 0)
+            show_progress(read, &progress);
     }
-    if (terminal)
-        progress(read, true);
+    progress_end(&progress);
 }
 
-/* At most once a second, for people who wait. */
-static void progress(struct read *read, bool end)
+static void show_progress(const struct read *read, struct progress *progress)
 {
-    static time_t shown, begun;
-    char packets[UNITS_TEXT_SIZE], bytes[UNITS_TEXT_SIZE];
     uint64_t value[COUNTER_COUNT];
-    time_t now = time(NULL);
 
-    if (!begun)
-        begun = shown = now;
-    if (end && shown != begun)
-        fprintf(stderr, "\r\033[K");
-    if (end || now == shown)
+    if (!progress->on)
         return;
-    shown = now;
     pipeline_counters(read->pipeline, value);
-    fprintf(stderr, "\r%s packets, %s\033[K", units_format_count(value[COUNTER_rx], packets),
-            units_format_size(value[COUNTER_rx_bytes], bytes));
+    progress_show(progress, value[COUNTER_rx_bytes] + RECORD_HEADER * value[COUNTER_rx],
+                  read->sized ? read->size : 0);
 }
 
 static int finish(struct read *read, int status)

@@ -5,23 +5,33 @@
 #include "job.h"
 #include "recording_files.h"
 #include "show.h"
+#include "style.h"
 #include "table.h"
 #include "units.h"
+#include "watch.h"
 
 static struct {
     const char *search;
+    bool watch;
 } list;
 
 const struct option_row cmd_recording_list_options[] = {
     OPTION_TEXT("search", 0, "TEXT", list.search, "only those with TEXT in name or statement"),
+    OPTION_WATCH(list.watch),
     OPTION_END,
 };
 const struct option_row cmd_recording_show_options[] = {OPTION_END};
 const struct option_row cmd_recording_delete_options[] = {OPTION_END};
 
+static int list_recordings(const struct cli *cli);
 static void print_description(const struct doc *row);
 
 int cmd_recording_list(const struct cli *cli)
+{
+    return watch(cli, list.watch, list_recordings);
+}
+
+static int list_recordings(const struct cli *cli)
 {
     static const struct table_column columns[] = {
         {"NAME", false, true},
@@ -51,6 +61,7 @@ int cmd_recording_list(const struct cli *cli)
 
         table_cell(table, doc_text(row, "name", ""));
         table_cell(table, doc_text(row, "state", ""));
+        table_style(table, style_of_state(doc_text(row, "state", "")));
         table_cell(table, show_time(row, "first", text));
         table_cell(table, show_time(row, "last", text));
         table_cell(table, units_format_count(doc_uint(row, "streams", 0), text));

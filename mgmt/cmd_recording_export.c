@@ -8,6 +8,7 @@
 
 #include "../kfl-jit/ensure.h"
 #include "../writer/export.h"
+#include "progress.h"
 #include "recording_files.h"
 #include "recording_query.h"
 #include "statement_asked.h"
@@ -45,7 +46,6 @@ static void collect(void *context, uint64_t stream);
 static int compare(const void *a, const void *b);
 static bool is_wanted(void *context, unsigned segment, uint64_t stream);
 static int write_out(struct export *export);
-static bool show_progress(void *context, uint64_t done, uint64_t total);
 static void release(struct export *export);
 
 int cmd_recording_export(const struct cli *cli)
@@ -157,13 +157,15 @@ static int write_out(struct export *export)
     bool to_stdout = values.out && !strcmp(values.out, "-");
     char path[4096], error[EXPORT_ERROR_SIZE] = "", packets[UNITS_TEXT_SIZE], size[UNITS_TEXT_SIZE];
     struct export_result result = {0};
+    struct progress progress;
     struct export_config config = {
         .segments = (const char *const *)export->paths,
         .n_segments = export->n_paths,
         .wanted = values.kfl || values.stream >= 0 ? is_wanted : NULL,
         .wanted_context = export,
         .output = STDOUT_FILENO,
-        .progress = client_shows_progress() ? show_progress : NULL,
+        .progress = progress_callback,
+        .progress_context = &progress,
     };
     int err;
 
@@ -176,9 +178,9 @@ static int write_out(struct export *export)
         cli_error(cli, "%s: %s", path, strerror(errno));
         return CLI_FAILED;
     }
+    progress_begin(&progress, false);
     err = export_run(&config, &result, error);
-    if (config.progress)
-        fprintf(stderr, "\r\033[K");
+    progress_end(&progress);
     if (!to_stdout && close(config.output) && !err)
         err = -errno;
     if (err) {
@@ -195,12 +197,6 @@ static int write_out(struct export *export)
         return CLI_FAILED;
     }
     return CLI_DONE;
-}
-
-static bool show_progress(void *context, uint64_t done, uint64_t total)
-{
-    fprintf(stderr, "\r%3.0f%%", total ? 100.0 * (double)done / (double)total : 100.0);
-    return true;
 }
 
 static void release(struct export *export)

@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "../writer/verify.h"
+#include "progress.h"
 #include "recording_files.h"
+#include "style.h"
 #include "units.h"
 
 const struct option_row cmd_recording_verify_options[] = {OPTION_END};
@@ -11,6 +13,7 @@ const struct option_row cmd_recording_verify_options[] = {OPTION_END};
 struct checking {
     const struct cli *cli;
     const char *name;
+    struct progress progress;
 };
 
 static int verify_one(const struct cli *cli, const char *name);
@@ -31,7 +34,7 @@ int cmd_recording_verify(const struct cli *cli)
 
 static int verify_one(const struct cli *cli, const char *name)
 {
-    struct checking checking = {cli, name};
+    struct checking checking = {.cli = cli, .name = name};
     struct verify result = {0};
     struct recording_files files;
     char packets[UNITS_TEXT_SIZE], bytes[UNITS_TEXT_SIZE];
@@ -40,10 +43,10 @@ static int verify_one(const struct cli *cli, const char *name)
     if (status)
         return status;
     recording_files_hold(&files);
-    err = verify_folder(files.folder, name, files.under_way, say,
-                        client_shows_progress() ? show_progress : NULL, &checking, &result);
-    if (client_shows_progress())
-        fprintf(stderr, "\r\033[K");
+    progress_begin(&checking.progress, false);
+    err =
+        verify_folder(files.folder, name, files.under_way, say, show_progress, &checking, &result);
+    progress_end(&checking.progress);
     recording_files_close(&files);
     if (err) {
         cli_error(cli, "%s: %s", name, strerror(-err));
@@ -64,22 +67,23 @@ static int verify_one(const struct cli *cli, const char *name)
         client_print_json_row(row);
         doc_free(row);
     } else {
-        printf("%s: %s: %u segments, %s packets, %s\n", name, result.n_problems ? "DAMAGED" : "ok",
-               result.n_segments, units_format_count(result.packets, packets),
-               units_format_size(result.bytes, bytes));
+        printf("%s: %s%s%s: %u segments, %s packets, %s\n", name,
+               style_begin(result.n_problems ? STYLE_BAD : STYLE_GOOD, stdout),
+               result.n_problems ? "DAMAGED" : "ok", style_end(stdout), result.n_segments,
+               units_format_count(result.packets, packets), units_format_size(result.bytes, bytes));
     }
     return result.n_problems ? CLI_FAILED : CLI_DONE;
 }
 
 static void say(void *context, const char *text)
 {
-    const struct checking *checking = context;
+    struct checking *checking = context;
 
+    progress_end(&checking->progress);
     cli_error(checking->cli, "%s: %s", checking->name, text);
 }
 
 static bool show_progress(void *context, uint64_t done, uint64_t total)
 {
-    fprintf(stderr, "\r%3.0f%%", total ? 100.0 * (double)done / (double)total : 100.0);
-    return true;
+    return progress_callback(&((struct checking *)context)->progress, done, total);
 }

@@ -2,25 +2,27 @@
 #include <string.h>
 
 #include "client.h"
+#include "style.h"
 #include "table.h"
 #include "units.h"
+#include "watch.h"
 
 static struct {
     bool watch;
 } values;
 
 const struct option_row cmd_stats_options[] = {
-    OPTION_FLAG("watch", 'w', values.watch, "again every second, with rates, until interrupted"),
+    OPTION_WATCH(values.watch),
     OPTION_END,
 };
 
-enum { SECOND_MS = 1000 };
+static struct doc *previous; /* a look earlier; for the rates */
 
 struct column {
     const char *title, *key;
 };
 
-static int look(const struct cli *cli, struct doc **previous);
+static int look(const struct cli *cli);
 static void print_sources(const struct doc *rows, const struct doc *before);
 static void print_cores(const struct doc *rows, const struct doc *before);
 static void print_protocols(const struct doc *rows);
@@ -33,18 +35,13 @@ static void rate_cell(struct table *table, const struct doc *row, const struct d
 
 int cmd_stats(const struct cli *cli)
 {
-    struct doc *previous = NULL;
-    int status = look(cli, &previous);
+    int status = watch(cli, values.watch, look);
 
-    while (!status && values.watch) {
-        client_wait_ms(SECOND_MS);
-        status = look(cli, &previous);
-    }
     doc_free(previous);
     return status;
 }
 
-static int look(const struct cli *cli, struct doc **previous)
+static int look(const struct cli *cli)
 {
     struct doc *reply;
     int status = client_ask(cli, client_request("stats", NULL), &reply);
@@ -53,21 +50,18 @@ static int look(const struct cli *cli, struct doc **previous)
     if (status)
         return status;
     rows = client_rows(reply);
-    before = *previous ? client_rows(*previous) : NULL;
+    before = previous ? client_rows(previous) : NULL;
     if (cli->json) {
         client_print_json(rows);
     } else {
-        if (values.watch && client_is_terminal())
-            printf("\033[H\033[2J");
         print_sources(rows, before);
         print_cores(rows, before);
         print_protocols(rows);
         print_jobs(rows);
         print_sum(rows);
     }
-    fflush(stdout);
-    doc_free(*previous);
-    *previous = reply;
+    doc_free(previous);
+    previous = reply;
     return CLI_DONE;
 }
 
@@ -96,6 +90,7 @@ static void print_sources(const struct doc *rows, const struct doc *before)
         table_cell(table, doc_int(row, "error", 0)        ? strerror((int)-doc_int(row, "error", 0))
                           : doc_bool(row, "ended", false) ? "ended"
                                                           : "running");
+        table_style(table, doc_int(row, "error", 0) ? STYLE_BAD : STYLE_PLAIN);
     }
     table_print(table, stdout, table_terminal_width());
 }
@@ -219,7 +214,9 @@ static void print_sum(const struct doc *rows)
         for (size_t k = 0; k < sizeof(parts) / sizeof(parts[0]); k++)
             printf(" %s %s", parts[k].title,
                    units_format_count(doc_uint(row, parts[k].key, 0), text));
-        printf("; difference %lld\n", (long long)doc_int(row, "difference", 0));
+        printf("; difference %s%lld%s\n",
+               style_begin(doc_int(row, "difference", 0) ? STYLE_BAD : STYLE_GOOD, stdout),
+               (long long)doc_int(row, "difference", 0), style_end(stdout));
     }
 }
 

@@ -1,5 +1,7 @@
 #include "show.h"
 
+#include <string.h>
+
 #include "job.h"
 #include "table.h"
 
@@ -56,4 +58,13 @@ void show_past(const struct cli *cli, const struct doc *past)
                   units_format_time(doc_time(past, "held_from", 0), text));
     else
         cli_error(cli, "the ring holds nothing of that time");
+}
+
+void show_message(FILE *out, const struct kfl_message *message, const char *text)
+{
+    char line[320], caret[1024];
+
+    kfl_message_format(message, line, sizeof(line));
+    kfl_message_caret(message, text, strlen(text), caret, sizeof(caret));
+    fprintf(out, "%s%s\n%s\n", message->warning ? "warning: " : "", line, caret);
 }

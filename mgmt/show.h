@@ -1,7 +1,8 @@
-/* show.h - parts of what `job show` and `recording show` print. One thread. */
+/* show.h - parts of what several commands print. One thread. */
 #ifndef MGMT_SHOW_H
 #define MGMT_SHOW_H
 
+#include "../kfl-jit/kfl.h"
 #include "command.h"
 #include "doc.h"
 #include "units.h"
@@ -14,5 +15,8 @@ void show_runs(const struct doc *runs);
 
 /* What a run could not take out of the ring, if any: to stderr. past: of a run; may be null. */
 void show_past(const struct cli *cli, const struct doc *past);
+
+/* What the language says about a statement: the message, the line, a caret. */
+void show_message(FILE *out, const struct kfl_message *message, const char *text);
 
 #endif
