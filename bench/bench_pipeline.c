@@ -1,7 +1,7 @@
-/* bench_pipeline FILE MODE [--rounds N] [--jobs N] [--filter TEXT] - the whole pipeline over a
- * capture that lies in memory: receive, decode, streams, plan, dissectors, lookback, recorder. In
- * turns with it, libpcap's pcap_offline_filter() over the same packets. Prints one JSON object:
- * CPU ns a packet (medians of the rounds), packets, streams, the sum's difference.
+/* bench_pipeline FILE MODE [OPTION...] - the whole pipeline over a capture that lies in memory:
+ * receive, decode, streams, plan, dissectors, lookback, recorder. In turns with it, libpcap's
+ * pcap_offline_filter() over the same packets. Prints one JSON object: ns a packet of CPU and by
+ * the clock (medians of the rounds), packets, streams, the sum with its difference.
  *
  * MODE   out      no job wants anything: src.ip == "203.0.113.1"
  *        all      a job wants everything: every packet becomes a block
@@ -9,34 +9,25 @@
  *        open     everything stays open, so all of it goes through the lookback
  *        jobs     the first --jobs statements of bench/kfl-jobs.txt
  *
- * What is recorded is written as blocks into memory and forgotten: no disk. */
-#include <errno.h>
+ * --rounds N, --jobs N, --filter TEXT (libpcap's)
+ * --warm N         the first N packets are not measured
+ * --laps N         the capture N times over
+ * --classifiers N  in threads: one receives, N classify; without it all is one thread
+ * --disk FOLDER    (all) in threads: one receives and classifies, one writes to segments there;
+ *                  without it what is recorded is written as blocks into memory and forgotten */
 #include <pcap/pcap.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
-#include "../dataplane/interface.h"
 #include "../dataplane/pipeline.h"
 #include "../dataplane/stream.h"
+#include "disk.h"
+#include "memory_source.h"
 
 enum { ROUNDS_MAX = 99, LINE_MAX_ = 1024, BLOCKS = 8 << 20 };
-
-struct frame { /* each begins a cache line */
-    const uint8_t *data;
-    uint64_t ts_ns;
-    uint32_t caplen, origlen;
-};
-
-/* A source whose packets are in memory. */
-struct memory_source {
-    struct source_base base;
-    const struct frame *packets;
-    unsigned n, at;
-};
 
 struct null_recorder {
     struct recorder base;
@@ -45,59 +36,24 @@ struct null_recorder {
 };
 
 struct options {
-    const char *file, *mode, *filter;
-    unsigned rounds, n_jobs;
+    const char *file, *mode, *filter, *disk;
+    unsigned rounds, n_jobs, warm, laps, n_classifiers;
 };
 
-static int memory_rx(struct source *source, unsigned queue, struct packet *burst, unsigned n)
-{
-    struct memory_source *memory = (struct memory_source *)source;
-    unsigned left = memory->n - memory->at;
-
-    if (!left)
-        return -ENODATA;
-    n = n < left ? n : left;
-    for (unsigned i = 0; i < n; i++) { /* what a driver fills in */
-        const struct frame *from = &memory->packets[memory->at + i];
-
-        burst[i].data = from->data;
-        burst[i].ts_ns = from->ts_ns;
-        burst[i].caplen = from->caplen;
-        burst[i].origlen = from->origlen;
-        burst[i].cookie = 0;
-        burst[i].interface = 0;
-        burst[i].linktype = LINKTYPE_ETHERNET;
-        burst[i].source = burst[i].queue = 0;
-    }
-    memory->at += n;
-    return (int)n;
-}
-
-static void memory_release(struct source *source, unsigned queue, const struct packet *burst,
-                           unsigned n)
-{
-    /* They stay. */
-}
-
-static void memory_stats(struct source *source, struct source_stats *ret_stats)
-{
-    *ret_stats = (struct source_stats){.rx = ((struct memory_source *)source)->at};
-}
-
-static void memory_stop(struct source *source)
-{
-    ((struct memory_source *)source)->at = ((struct memory_source *)source)->n;
-}
-
-static const struct source_ops memory_ops = {
-    .name = "memory",
-    .rx = memory_rx,
-    .release = memory_release,
-    .stats = memory_stats,
-    .stop = memory_stop,
+struct cost {
+    uint64_t cpu_ns, wall_ns;
 };
 
-static uint8_t *null_reserve(struct recorder *base, unsigned slot, uint32_t size, uint16_t interface)
+struct result { /* of one round */
+    struct cost cost;
+    struct pipeline_sum sum;
+    uint64_t counters[COUNTER_COUNT];
+    uint64_t rss; /* how much memory the streams made the process grow */
+    struct disk_written written;
+};
+
+static uint8_t *null_reserve(struct recorder *base, unsigned slot, uint32_t size,
+                             uint16_t interface)
 {
     struct null_recorder *recorder = (struct null_recorder *)base;
 
@@ -141,63 +97,36 @@ static void null_flush(struct recorder *base, uint64_t now_ns, bool all)
 static const struct recorder_ops null_ops = {null_reserve, null_commit, null_entry, null_matched,
                                              null_ended,   null_due,    null_flush};
 
-__attribute__((noreturn)) static void fail(const char *what, const char *why)
-{
-    fprintf(stderr, "bench_pipeline: %s: %s\n", what, why);
-    exit(1);
-}
-
-static uint64_t cpu_ns(void)
+static uint64_t clock_ns(clockid_t clock)
 {
     struct timespec t;
 
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    clock_gettime(clock, &t);
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-/* The capture's packets, copied. */
-static unsigned load(const char *path, struct frame **ret_packets)
+static struct cost cost_now(void)
 {
-    char why[PCAP_ERRBUF_SIZE];
-    pcap_t *pcap = pcap_open_offline_with_tstamp_precision(path, PCAP_TSTAMP_PRECISION_NANO, why);
-    struct frame *packets = NULL;
-    unsigned n = 0, room = 0;
-    struct pcap_pkthdr *header;
-    const uint8_t *data;
-    uint8_t *memory;
-    struct stat file;
-    uint64_t at = 0, size;
+    return (struct cost){clock_ns(CLOCK_PROCESS_CPUTIME_ID), clock_ns(CLOCK_MONOTONIC)};
+}
 
-    if (!pcap || stat(path, &file))
-        fail(path, pcap ? strerror(errno) : why);
-    if (pcap_datalink(pcap) != DLT_EN10MB)
-        fail(path, "it is not Ethernet");
-    size = (uint64_t)file.st_size * 2; /* rounding up adds less than a record's header takes */
-    memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
-        fail(path, strerror(errno));
-    madvise(memory, size, MADV_HUGEPAGE);
-    while (pcap_next_ex(pcap, &header, &data) == 1) {
-        if (n == room) {
-            room = room ? 2 * room : 1 << 16;
-            packets = realloc(packets, room * sizeof(*packets));
-        }
-        if (!packets || at + header->caplen > size)
-            fail(path, "no memory");
-        memcpy(memory + at, data, header->caplen);
-        packets[n++] = (struct frame){
-            .data = memory + at,
-            .ts_ns = (uint64_t)header->ts.tv_sec * 1000000000 + (uint64_t)header->ts.tv_usec,
-            .caplen = header->caplen,
-            .origlen = header->len,
-        };
-        at += (header->caplen + 63) & ~63u;
-    }
-    pcap_close(pcap);
-    if (!n)
-        fail(path, "it has no packets");
-    *ret_packets = packets;
-    return n;
+static struct cost cost_since(struct cost begun)
+{
+    struct cost now = cost_now();
+
+    return (struct cost){now.cpu_ns - begun.cpu_ns, now.wall_ns - begun.wall_ns};
+}
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long long size, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+
+    if (!file || fscanf(file, "%llu %llu", &size, &resident) != 2)
+        resident = 0;
+    if (file)
+        fclose(file);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static unsigned statements(const struct options *options, char text[][LINE_MAX_])
@@ -229,7 +158,7 @@ static unsigned statements(const struct options *options, char text[][LINE_MAX_]
     return n;
 }
 
-static struct kfl_plan *compile(const struct options *options)
+static struct kfl_plan *compile(const struct options *options, unsigned n_classifiers)
 {
     static char text[KFL_SLOT_MAX][LINE_MAX_];
     static struct kfl_messages messages;
@@ -245,69 +174,98 @@ static struct kfl_plan *compile(const struct options *options)
             fail(text[i], messages.message[0].text);
         jobs[i] = (struct kfl_plan_job){.slot = i, .statement = statement};
     }
-    if (kfl_plan_create(jobs, n, 1, false, &plan, &slot, &messages))
+    if (kfl_plan_create(jobs, n, n_classifiers, false, &plan, &slot, &messages))
         fail("the plan", messages.n ? messages.message[0].text : "no memory");
     return plan;
 }
 
-/* -> CPU ns of one run; *ret_sum and the counters of it */
-static uint64_t run(const struct options *options, const struct frame *packets, unsigned n,
-                    struct pipeline_sum *ret_sum, uint64_t counters[static COUNTER_COUNT])
+/* Apart, so that callgrind can be told to count in here alone. */
+__attribute__((noinline, noclone)) static void bench_measured(struct pipeline *pipeline,
+                                                              bool threads)
 {
-    struct memory_source memory = {
-        .base = {.ops = &memory_ops, .n_queues = 1, .stays = true, .name = "memory"},
-        .packets = packets,
-        .n = n,
-    };
-    struct null_recorder recorder = {
-        .base = {.ops = &null_ops, .wants_packets = true},
-        .blocks = malloc(BLOCKS + (1 << 20)),
-    };
+    if (!threads) {
+        pipeline_run(pipeline);
+        return;
+    }
+    if (pipeline_start(pipeline))
+        fail("the pipeline", "its threads cannot be started");
+    pipeline_wait(pipeline);
+}
+
+static void run(const struct options *options, const struct frame *frames, unsigned n,
+                struct result *ret_result)
+{
+    struct null_recorder null[PIPELINE_CLASSIFIER_MAX];
+    struct recorder *recorders[PIPELINE_CLASSIFIER_MAX];
+    struct memory_source memory;
     struct source *source = (struct source *)&memory;
-    struct recorder *recorders[] = {&recorder.base};
+    struct disk *disk = options->disk ? disk_open(options->disk) : NULL;
+    unsigned n_classifiers = options->n_classifiers ? options->n_classifiers : 1;
     const struct pipeline_config config = {
         .sources = &source,
         .n_sources = 1,
-        .n_classifiers = 1,
+        .n_rx = options->n_classifiers ? 1 : 0,
+        .n_classifiers = n_classifiers,
+        .ring_slots = 16384,
         .hash_seed = 0x9e3779b97f4a7c15,
         .classifier = {.streams = {.max = 4 << 20,
                                    .timeout_ns_tcp = UINT64_C(300000000000),
                                    .timeout_ns_udp = UINT64_C(60000000000)},
                        .l7 = {.memory = 1 << 30, .response_timeout_ns = UINT64_C(30000000000)},
                        .lookback_size = 256 << 20,
-                       .lookback_resident = true,
+                       .lookback_resident = strcmp(options->mode, "out") != 0,
                        .waiting_memory = 64 << 20},
         .recorders = recorders,
+        .writer_step = disk ? disk_step : NULL,
+        .writer_context = disk,
     };
     struct pipeline *pipeline;
-    struct kfl_plan *plan = compile(options);
-    uint64_t begun, took;
+    struct kfl_plan *plan = compile(options, n_classifiers);
+    struct cost begun;
 
-    if (!recorder.blocks || pipeline_create(&config, &pipeline) ||
+    memory_source_init(&memory, frames, n, options->laps);
+    for (unsigned i = 0; i < n_classifiers; i++) {
+        null[i] = (struct null_recorder){.base = {.ops = &null_ops, .wants_packets = true},
+                                         .blocks = malloc(BLOCKS + (1 << 20))};
+        recorders[i] = disk ? disk_recorder(disk) : &null[i].base;
+        if (!null[i].blocks)
+            fail("the recorder", "no memory");
+    }
+    if (disk) {
+        memory.ready = disk_ready;
+        memory.context = disk;
+    }
+    ret_result->rss = resident_bytes();
+    if (pipeline_create(&config, &pipeline) ||
         pipeline_publish(pipeline, plan, kfl_plan_jobs(plan)))
         fail("the pipeline", "cannot be made");
-    begun = cpu_ns();
-    pipeline_run(pipeline);
-    took = cpu_ns() - begun;
-    *ret_sum = pipeline_sum(pipeline);
-    pipeline_counters(pipeline, counters);
+    while (memory.at < options->warm)
+        pipeline_step(pipeline);
+    begun = cost_now();
+    bench_measured(pipeline, options->n_classifiers || disk);
+    if (disk)
+        ret_result->written = disk_close(disk);
+    ret_result->cost = cost_since(begun);
+    ret_result->rss = resident_bytes() - ret_result->rss;
+    ret_result->sum = pipeline_sum(pipeline);
+    pipeline_counters(pipeline, ret_result->counters);
     pipeline_free(pipeline);
-    free(recorder.blocks);
-    return took;
+    for (unsigned i = 0; i < n_classifiers; i++)
+        free(null[i].blocks);
+    if (disk)
+        disk_free(disk);
 }
 
-static uint64_t filter(const struct bpf_program *program, const struct frame *packets, unsigned n,
-                       unsigned *ret_passed)
+static uint64_t filter(const struct bpf_program *program, const struct frame *frames, unsigned n)
 {
-    uint64_t begun = cpu_ns();
+    uint64_t begun = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 
-    *ret_passed = 0;
     for (unsigned i = 0; i < n; i++) {
-        const struct pcap_pkthdr header = {.caplen = packets[i].caplen, .len = packets[i].origlen};
+        const struct pcap_pkthdr header = {.caplen = frames[i].caplen, .len = frames[i].origlen};
 
-        *ret_passed += pcap_offline_filter(program, &header, packets[i].data) != 0;
+        pcap_offline_filter(program, &header, frames[i].data);
     }
-    return cpu_ns() - begun;
+    return clock_ns(CLOCK_PROCESS_CPUTIME_ID) - begun;
 }
 
 static int ascending(const void *a, const void *b)
@@ -317,68 +275,104 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median(uint64_t *values, unsigned n, unsigned packets)
+struct spread { /* ns a packet */
+    double low, median, high;
+};
+
+static struct spread spread_of(uint64_t *values, unsigned n, double packets)
 {
     qsort(values, n, sizeof(*values), ascending);
-    return (double)values[n / 2] / packets;
+    return (struct spread){(double)values[0] / packets, (double)values[n / 2] / packets,
+                           (double)values[n - 1] / packets};
 }
 
 static struct options options_of(int argc, char **argv)
 {
-    struct options options = {
-        .filter = "tcp port 80 or udp port 53 or tcp port 6379", .rounds = 5, .n_jobs = 64};
+    struct options options = {.filter = "tcp port 80 or udp port 53 or tcp port 6379",
+                              .rounds = 5,
+                              .n_jobs = 64,
+                              .laps = 1};
+    const struct {
+        const char *name;
+        unsigned *number;
+        const char **text;
+    } named[] = {{"--rounds", &options.rounds, NULL},
+                 {"--jobs", &options.n_jobs, NULL},
+                 {"--warm", &options.warm, NULL},
+                 {"--laps", &options.laps, NULL},
+                 {"--classifiers", &options.n_classifiers, NULL},
+                 {"--filter", NULL, &options.filter},
+                 {"--disk", NULL, &options.disk}};
 
     for (int i = 1; i < argc; i++) {
-        bool more = i + 1 < argc;
+        unsigned row = 0, n_named = sizeof(named) / sizeof(named[0]);
 
-        if (more && !strcmp(argv[i], "--rounds"))
-            options.rounds = (unsigned)atoi(argv[++i]);
-        else if (more && !strcmp(argv[i], "--jobs"))
-            options.n_jobs = (unsigned)atoi(argv[++i]);
-        else if (more && !strcmp(argv[i], "--filter"))
-            options.filter = argv[++i];
+        while (row < n_named && strcmp(argv[i], named[row].name))
+            row++;
+        if (row < n_named && i + 1 < argc && named[row].text)
+            *named[row].text = argv[++i];
+        else if (row < n_named && i + 1 < argc)
+            *named[row].number = (unsigned)atoi(argv[++i]);
         else if (!options.file)
             options.file = argv[i];
         else
             options.mode = argv[i];
     }
     if (!options.file || !options.mode || !options.rounds || options.rounds > ROUNDS_MAX ||
-        options.n_jobs > KFL_SLOT_MAX)
-        fail("usage", "bench_pipeline FILE out|all|http|open|jobs [--rounds N] [--jobs N] "
-                      "[--filter TEXT]");
+        options.n_jobs > KFL_SLOT_MAX || !options.laps ||
+        options.n_classifiers > PIPELINE_CLASSIFIER_MAX ||
+        (options.disk && (options.n_classifiers || strcmp(options.mode, "all"))))
+        fail("usage", "FILE out|all|http|open|jobs [--rounds N] [--jobs N] [--filter TEXT] "
+                      "[--warm N] [--laps N] [--classifiers N | --disk FOLDER]");
     return options;
+}
+
+static void print_spread(const char *name, struct spread spread)
+{
+    printf("\"%s\":%.1f,\"%s_min\":%.1f,\"%s_max\":%.1f,", name, spread.median, name, spread.low,
+           name, spread.high);
 }
 
 int main(int argc, char **argv)
 {
     struct options options = options_of(argc, argv);
-    uint64_t ours[ROUNDS_MAX], theirs[ROUNDS_MAX], counters[COUNTER_COUNT], bytes = 0;
-    struct pipeline_sum sum = {0};
+    uint64_t cpu[ROUNDS_MAX], wall[ROUNDS_MAX], theirs[ROUNDS_MAX], bytes = 0, rss = 0, lost = 0;
+    struct result result = {0};
     struct bpf_program program;
-    struct frame *packets;
-    unsigned n = load(options.file, &packets), passed = 0;
+    struct frame *frames;
+    unsigned n = frames_load(options.file, &frames);
     pcap_t *pcap = pcap_open_dead(DLT_EN10MB, 262144);
-    double a, b;
+    double packets = (double)n * options.laps - options.warm;
+    int64_t difference = 0;
 
     if (!pcap || pcap_compile(pcap, &program, options.filter, 1, PCAP_NETMASK_UNKNOWN))
         fail(options.filter, pcap ? pcap_geterr(pcap) : "no memory");
+    if (options.warm >= n)
+        fail("--warm", "the capture has no more packets");
     for (unsigned i = 0; i < n; i++)
-        bytes += packets[i].origlen;
+        bytes += frames[i].origlen * (uint64_t)(i < options.warm ? options.laps - 1 : options.laps);
     for (unsigned i = 0; i < options.rounds; i++) {
-        ours[i] = run(&options, packets, n, &sum, counters);
-        theirs[i] = filter(&program, packets, n, &passed);
+        run(&options, frames, n, &result);
+        cpu[i] = result.cost.cpu_ns;
+        wall[i] = result.cost.wall_ns;
+        rss = i ? rss : result.rss; /* later rounds find memory of the first */
+        lost += result.sum.dropped + result.written.lost;
+        difference = result.sum.difference ? result.sum.difference : difference;
+        theirs[i] = filter(&program, frames, n);
     }
-    a = median(ours, options.rounds, n);
-    b = median(theirs, options.rounds, n);
-    printf("{\"mode\":\"%s\",\"packets\":%u,\"bytes\":%llu,\"streams\":%llu,\"ns_packet\":%.1f,"
-           "\"ns_min\":%.1f,\"ns_max\":%.1f,\"bpf_ns_packet\":%.1f,\"ratio_bpf\":%.2f,"
-           "\"recorded\":%llu,\"discarded\":%llu,\"dropped\":%llu,\"difference\":%lld}\n",
-           options.mode, n, (unsigned long long)bytes,
-           (unsigned long long)counters[COUNTER_streams], a, (double)ours[0] / n,
-           (double)ours[options.rounds - 1] / n, b, a / b, (unsigned long long)sum.recorded,
-           (unsigned long long)sum.discarded, (unsigned long long)sum.dropped,
-           (long long)sum.difference);
+    printf("{\"mode\":\"%s\",\"packets\":%.0f,\"bytes\":%llu,\"streams\":%llu,", options.mode,
+           packets, (unsigned long long)bytes,
+           (unsigned long long)result.counters[COUNTER_streams]);
+    print_spread("ns_packet", spread_of(cpu, options.rounds, packets));
+    print_spread("wall_ns_packet", spread_of(wall, options.rounds, packets));
+    print_spread("bpf_ns_packet", spread_of(theirs, options.rounds, n));
+    printf("\"rss\":%llu,\"written\":%llu,\"recorded\":%llu,\"discarded\":%llu,"
+           "\"dropped\":%llu,\"difference\":%lld}\n",
+           (unsigned long long)rss, (unsigned long long)result.written.bytes,
+           (unsigned long long)result.sum.recorded, (unsigned long long)result.sum.discarded,
+           (unsigned long long)lost, (long long)difference);
     pcap_freecode(&program);
     pcap_close(pcap);
-    return sum.difference != 0;
+    free(frames);
+    return difference != 0;
 }
