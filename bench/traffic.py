@@ -1,24 +1,50 @@
 """traffic.py - the captures that the benches read: real servers and clients, captured once; and frames made on the spot.
 
-    http-mix.pcap    nginx, redis, dnsmasq and TLS behind a mirror port: keep-alive HTTP with 1 % of 500s, about 1 GB
-    flood.pcap       64-byte frames of 10,000 streams, TCP and UDP
-    imix.pcap        64, 594 and 1518 bytes as 7:4:1, of 10,000 streams
-    jumbo.pcap       9000-byte frames
-    streams-N.pcap   N concurrent TCP streams, from SYN on, four packets each, all interleaved
+    http-mix.pcap      nginx, redis, dnsmasq and TLS behind a mirror port: keep-alive HTTP with 1 % of 500s, a million packets
+    flood.pcap         64-byte frames of 10,000 streams, TCP and UDP
+    imix.pcap          64, 594 and 1518 bytes as 7:4:1, of 10,000 streams
+    size-N.pcap        frames of N bytes of 1,000 streams
+    streams-N-M.pcap   SYNs of N TCP streams, then M acknowledgements of random ones
 
-A file that is there is not made again.
+A file that is there is not made again; `traffic.py [quick|tiny]` makes all.
 """
+import dataclasses
 import os
 import random
-import socket
-import ssl
 import struct
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests"))
 from live import CLIENTS, SERVER, Lab, run, wait_for
+
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """How much a run of bench/run does."""
+    name: str            # of its captures
+    rounds: int          # of what takes seconds
+    slow_rounds: int     # of what takes longer
+    http: float          # 1: a million packets
+    packets: int
+    streams_max: int
+    disk_bytes: int
+    live_rate: int       # packets a second that all recorders can follow
+    live_seconds: float
+    live_rounds: int
+    lossless_rate: int   # where the search begins
+    lossless_seconds: float
+    lossless_steps: int
+    lossless_sizes: tuple
+    requests: int        # of the latency bench
+    recorders: tuple     # of the live benches; empty: all
+
+
+FULL = Scale("", 7, 3, 1, 2_000_000, 4_000_000, 4 << 30, 100_000, 4, 3, 400_000, 1.5, 6, ("imix", "64"), 1000, ())
+QUICK = Scale("-quick", 3, 1, 0.1, 300_000, 1_000_000, 1 << 30, 50_000, 2, 1, 200_000, 0.7, 4, ("imix",), 200, ())
+TINY = Scale("-tiny", 1, 1, 0.01, 20_000, 10_000, 8 << 20, 5_000, 0.4, 1, 5_000, 0.2, 1, ("64",), 10,
+             ("tapedeckd, AF_XDP", "tcpdump"))
 
 PCAP_HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
 START = 1_700_000_000
@@ -77,7 +103,7 @@ def paths(lab, scheme, port):
 
 
 def http_mix(path, scale):
-    """scale 1: about 1 GB and 1 million packets"""
+    """scale 1: a million packets, 650 MB"""
     lab = Lab()
     try:
         web_server(lab)
@@ -86,7 +112,7 @@ def http_mix(path, scale):
         wait_for(lambda: "listening on" in lab.log_of(dump), 20, "tcpdump to listen")
         queries = lab.write("queries", "".join(f"h{n}.shop.test A\n" for n in range(500)) + "missing.test A\n")
         for _ in range(10):
-            n = int(9000 * scale)
+            n = max(200, int(9000 * scale))
             lab.run("client", "h2load", "--h1", "-n", str(n), "-c", "25", "-i", paths(lab, "http", 80))
             lab.run("client", "h2load", "--h1", "-n", str(n // 12), "-c", "10", "-i", paths(lab, "https", 443))
             lab.run("client", "redis-benchmark", "-h", SERVER, "-c", "10", "-n", str(n // 2), "-t", "set,get,lpush", "-q")
@@ -159,27 +185,38 @@ def concurrent(path, streams, packets):
     writer.close()
 
 
-def http(quick):
-    return made("http-mix-quick.pcap" if quick else "http-mix.pcap", http_mix, 0.1 if quick else 1)
+def http(scale):
+    return made(f"http-mix{scale.name}.pcap", http_mix, scale.http)
 
 
-def flood(quick):
-    return made("flood-quick.pcap" if quick else "flood.pcap", frames, 300_000 if quick else 2_000_000, 10_000, [64])
+def flood(scale):
+    return made(f"flood{scale.name}.pcap", frames, scale.packets, 10_000, [64])
 
 
-def imix(quick):
-    return made("imix-quick.pcap" if quick else "imix.pcap", frames, 300_000 if quick else 2_000_000, 10_000,
-                [64] * 7 + [594] * 4 + [1518])
+def imix(scale):
+    return made(f"imix{scale.name}.pcap", frames, scale.packets, 10_000, [64] * 7 + [594] * 4 + [1518])
 
 
-def sized(size, quick):
-    return made(f"size-{size}{'-quick' if quick else ''}.pcap", frames, 40_000 if quick else 200_000, 1_000, [size])
+def sized(size, scale):
+    return made(f"size-{size}{scale.name}.pcap", frames, scale.packets // 10, 1_000, [size])
 
 
-def streams(n, quick):
-    return made(f"streams-{n}{'-quick' if quick else ''}.pcap", concurrent, n, 200_000 if quick else 2_000_000)
+def streams(n, scale, packets=None):
+    """packets: after the n SYNs"""
+    packets = scale.packets if packets is None else packets
+    return made(f"streams-{n}-{packets}.pcap", concurrent, n, packets)
+
+
+def main():
+    """makes those that are not there: [quick|tiny]"""
+    scale = {"quick": QUICK, "tiny": TINY}.get("".join(sys.argv[1:]), FULL)
+    http(scale), flood(scale), imix(scale)
+    for size in (64, 128, 256, 594, 1518, 4096, 9000):
+        sized(size, scale)
+    for n in (1_000, 10_000, 100_000, 1_000_000, 4_000_000):
+        if n <= scale.streams_max:
+            streams(n, scale), streams(n, scale, packets=0)
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        print({"http": http, "flood": flood, "imix": imix}[name](False))
+    main()
