@@ -217,6 +217,7 @@ static void run(const struct options *options, const struct frame *frames, unsig
                        .waiting_memory = 64 << 20},
         .recorders = recorders,
         .writer_step = disk ? disk_step : NULL,
+        .writer_wait = disk ? disk_wait : NULL,
         .writer_context = disk,
     };
     struct pipeline *pipeline;

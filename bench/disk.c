@@ -63,6 +63,11 @@ unsigned disk_step(void *disk)
     return writer_step(((struct disk *)disk)->writer, now_ns());
 }
 
+void disk_wait(void *disk, uint64_t timeout_ns)
+{
+    writer_wait(((struct disk *)disk)->writer, timeout_ns);
+}
+
 bool disk_ready(void *disk)
 {
     return chunk_busy(writer_pool(((struct disk *)disk)->writer)) < READY_BUSY_MAX;

@@ -1,8 +1,8 @@
 /* disk.h - the recorder and the writer as tapedeckd has them, for one job: what a bench records
  * goes to segments in a folder, which are removed at the end.
  *
- * Give disk_recorder() and disk_step() to a pipeline; after its end disk_close(). A source that
- * asks disk_ready() before each burst never loses a packet to a slow disk. */
+ * Give disk_recorder(), disk_step() and disk_wait() to a pipeline; after its end disk_close(). A
+ * source that asks disk_ready() before each burst never loses a packet to a slow disk. */
 #ifndef BENCH_DISK_H
 #define BENCH_DISK_H
 
@@ -16,6 +16,7 @@ struct disk;
 struct disk *disk_open(const char *folder);
 struct recorder *disk_recorder(struct disk *disk);
 unsigned disk_step(void *disk);
+void disk_wait(void *disk, uint64_t timeout_ns);
 bool disk_ready(void *disk);
 
 struct disk_written {

@@ -8,8 +8,8 @@
  * A thread is a loop around a step, and a step can be turned by hand: pipeline_step() turns each
  * role once, pipeline_run() does so until finite sources have ended and all is settled.
  *
- * Idle threads spin a little, then sleep in poll() on their sources' descriptors or for a short
- * while (adaptive), or never sleep (busy). A full ring costs a live source the packet (drop_ring);
+ * Idle threads spin a little, then sleep for a short while or in poll() on their sources'
+ * descriptors (adaptive), or never sleep (busy). A full ring costs a live source the packet (drop_ring);
  * a file waits.
  *
  * Life: create -> publish a plan -> start, or run by hand -> stop, wait -> free. All calls come
@@ -43,6 +43,8 @@ struct pipeline_config {
         classifier;                    /* number, n_classifiers, hash_seed, recorder are set here */
     struct recorder *const *recorders; /* one for each classifier */
     unsigned (*writer_step)(void *context); /* -> work done; null: there is no writer */
+    /* Sleeps until a write is done, at most this long; null: the clock alone wakes the writer. */
+    void (*writer_wait)(void *context, uint64_t timeout_ns);
     void *writer_context;
 };
 

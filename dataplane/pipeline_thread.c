@@ -13,19 +13,22 @@
 #include "pipeline_private.h"
 
 enum {
-    SPINS = 200,           /* idle turns before sleeping at all, when there was much to do */
-    SPINS_MIN = 4,         /* ... and when there was hardly anything since the last sleep */
-    SLEEP_US_MIN = 50,     /* the first sleep; each next one is longer ... */
-    SLEEP_US_MAX = 1000,   /* ... up to this: the NIC's queue holds what comes meanwhile */
-    POLL_MS = 10,          /* asleep on descriptors: timers and flushes have to be looked after */
-    WRITER_US_MAX = 10000, /* chunks wait so long at most; far less while there are some */
+    SPINS = 200,         /* idle turns before sleeping at all, when there was much to do */
+    SPINS_MIN = 4,       /* ... and when there was hardly anything, or to receive */
+    GATHER_US = 500,     /* asleep after packets, so that the next turn finds many */
+    SLEEP_US_MIN = 50,   /* the first sleep; each next one is longer ... */
+    SLEEP_US_MAX = 1000, /* ... up to this: the NIC's queue holds what comes meanwhile */
+    POLL_MS = 10,        /* asleep on descriptors: timers and flushes have to be looked after */
+    WRITER_MS_MAX = 10,  /* the writer's sleeps, 1 ms and growing: chunks wait so long at most */
     N_POLL = SOURCE_QUEUE_MAX * 4,
 };
 
 static void *run(void *argument);
 static bool finished(const struct thread *thread);
+static bool receives(const struct thread *thread);
 static void idle(const struct thread *thread, unsigned n_idle);
-static bool wait_for_packets(const struct rx *rx);
+static void wait_for_writes(const struct pipeline_config *config, unsigned n_idle);
+static bool wait_for_packets(const struct rx *rx, bool after_packets);
 static void wait_for_wake(struct worker *worker);
 static void spawn(struct pipeline *pipeline, const char *name, unsigned number,
                   unsigned (*step)(void *), void *role);
@@ -121,6 +124,7 @@ static void *run(void *argument)
 {
     struct thread *thread = argument;
     bool busy = thread->pipeline->config.busy && thread->step != pipeline_writer_step;
+    unsigned spins_max = receives(thread) ? SPINS_MIN : SPINS;
     unsigned n_idle = 0, spins = SPINS_MIN, n_done;
 
     pthread_setname_np(pthread_self(), thread->name);
@@ -138,7 +142,7 @@ static void *run(void *argument)
         n_done = thread->step(thread->role);
         if (n_done) {
             spins = n_idle > spins ? SPINS_MIN : spins;
-            spins = n_done < SPINS - spins ? spins + n_done : SPINS;
+            spins = n_done < spins_max - spins ? spins + n_done : spins_max;
             n_idle = 0;
             continue;
         }
@@ -170,28 +174,47 @@ static bool finished(const struct thread *thread)
     return true;
 }
 
+static bool receives(const struct thread *thread)
+{
+    return thread->step == pipeline_rx_step || thread->step == pipeline_combined_step;
+}
+
 static void idle(const struct thread *thread, unsigned n_idle)
 {
-    bool writer = thread->step == pipeline_writer_step;
-    unsigned us = SLEEP_US_MIN * n_idle, us_max = writer ? WRITER_US_MAX : SLEEP_US_MAX;
-    struct timespec time = {0};
+    const struct rx *rx =
+        thread->step == pipeline_combined_step ? &thread->pipeline->rx[0] : thread->role;
+    unsigned us = SLEEP_US_MIN * n_idle;
+    struct timespec time = {.tv_nsec = (us < SLEEP_US_MAX ? us : SLEEP_US_MAX) * 1000L};
 
     if (thread->step == pipeline_worker_step) {
         wait_for_wake(thread->role);
         return;
     }
-    if (thread->step == pipeline_rx_step && wait_for_packets(thread->role))
+    if (thread->step == pipeline_writer_step) {
+        wait_for_writes(&thread->pipeline->config, n_idle);
         return;
-    if (thread->step == pipeline_combined_step && wait_for_packets(&thread->pipeline->rx[0]))
-        return;
-    time.tv_nsec = (us < us_max ? us : us_max) * 1000L;
-    clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
+    }
+    if (!wait_for_packets(rx, n_idle == 1))
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
 }
 
-/* Sleeps until a source has something. -> false: they have no descriptors, or packets are on their
- * way back, which need looking after soon. */
-static bool wait_for_packets(const struct rx *rx)
+static void wait_for_writes(const struct pipeline_config *config, unsigned n_idle)
 {
+    struct timespec time = {.tv_nsec =
+                                (n_idle < WRITER_MS_MAX ? n_idle : WRITER_MS_MAX) * 1000000L};
+
+    if (config->writer_wait)
+        config->writer_wait(config->writer_context, (uint64_t)time.tv_nsec);
+    else
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
+}
+
+/* Sleeps until a source has something. What costs is waking up: after packets it first sleeps a
+ * little, so that more of them come in. -> false: the sources have no descriptors, or packets are
+ * on their way back, which need looking after soon. */
+static bool wait_for_packets(const struct rx *rx, bool after_packets)
+{
+    const struct timespec gather = {.tv_nsec = GATHER_US * 1000L};
     struct pollfd fds[N_POLL];
     unsigned n = 0;
 
@@ -211,7 +234,10 @@ static bool wait_for_packets(const struct rx *rx)
     }
     if (!n)
         return false;
-    poll(fds, n, POLL_MS);
+    if (after_packets)
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &gather, NULL);
+    else
+        poll(fds, n, POLL_MS);
     return true;
 }
 

@@ -67,6 +67,7 @@ static void detach_those_left(struct deck *deck);
 static void take_events(struct deck *deck);
 static uint64_t next_number(const struct deck *deck);
 static unsigned turn_writer(void *context);
+static void wait_for_writes(void *context, uint64_t timeout_ns);
 static uint64_t now_ns(clockid_t clock);
 
 static int job_begin(void *context, struct job *job, char reterr_text[static JOB_ERROR_SIZE]);
@@ -525,6 +526,7 @@ static int open_pipeline(struct deck *deck, const struct conf *conf, struct name
         .ring_slots = (uint32_t)conf->ring,
         .recorders = deck->recorders,
         .writer_step = turn_writer,
+        .writer_wait = wait_for_writes,
         .writer_context = deck,
     };
     struct stream_config *streams = &config.classifier.streams;
@@ -626,6 +628,11 @@ static unsigned turn_writer(void *context)
     struct deck *deck = context;
 
     return writer_step(deck->writer, now_ns(CLOCK_REALTIME));
+}
+
+static void wait_for_writes(void *context, uint64_t timeout_ns)
+{
+    writer_wait(((struct deck *)context)->writer, timeout_ns);
 }
 
 static uint64_t now_ns(clockid_t clock)
