@@ -13,7 +13,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import statistics
 import struct
 import subprocess
@@ -29,7 +28,14 @@ HUGE = "/proc/sys/vm/nr_hugepages"
 HUGE_PAGES = 256
 
 
-class Tapedeckd:
+class Recorder:
+    """start() -> its processes; settle() waits until it has written what came; files() -> what it wrote."""
+
+    def release(self, lab):
+        """gives back what start() took beside processes, which may still run"""
+
+
+class Tapedeckd(Recorder):
     def __init__(self, source, brings_program):
         self.source, self.brings_program = source, brings_program
 
@@ -61,13 +67,15 @@ control: {{ socket = "{lab.path('control.sock')}"; }};
         wait_for(still, 30, "the packets to be through")
         if seen[-1]["difference"]:
             raise Failed(f"the sum does not hold: {seen[-1]}")
+        lab.tapedeck("job", "stop", "all")
+        wait_for(lambda: not lab.tapedeck_json("job", "show", "all")[0]["ending"], 20, "all to be on disk")
         return {"counted": seen[-1]["drop_nic"] + seen[-1]["dropped"]}
 
     def files(self, lab):
         return glob.glob(lab.path("store/recordings/all/*.pcapng"))
 
 
-class Peer:
+class Peer(Recorder):
     """A recorder that listens with a socket of the kernel's packet family."""
 
     def __init__(self, *command, says=None):
@@ -93,7 +101,7 @@ class DpdkDumpcap(Peer):
 
     def __init__(self):
         super().__init__("dpdk-dumpcap")
-        self.brings_program = True
+        self.brings_program, self.huge = True, None
 
     def start(self, lab):
         with open(HUGE) as file:
@@ -114,9 +122,10 @@ class DpdkDumpcap(Peer):
         return [dumpcap, port]
 
     def release(self, lab):
-        run("umount", lab.path("huge"), check=False)
-        with open(HUGE, "w") as file:
-            file.write(self.huge)
+        run("umount", "--lazy", lab.path("huge"), check=False)
+        if self.huge is not None:
+            with open(HUGE, "w") as file:
+                file.write(self.huge)
 
 
 AF_XDP = 'type = "af_xdp"; interface = "t1"; frames = 32768;'
@@ -147,16 +156,6 @@ def softirq_seconds():
         return int(file.readline().split()[7]) / TICKS
 
 
-def ended_cpu(process):
-    """ends it -> CPU seconds of its life"""
-    if process.poll() is not None:
-        raise Failed(f"{process.args[-1]}: it ended by itself with {process.returncode}")
-    process.send_signal(signal.SIGTERM)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_utime + usage.ru_stime
-
-
 def packets_in(files):
     return sum(int(run("capinfos", "-Mc", path).split(":")[-1].strip().split()[0]) for path in files)
 
@@ -174,14 +173,16 @@ def one_run(name, sizes, rate, seconds):
         sent = json.loads(lab.run("net", "taskset", "-c", "0", BLAST, "t0", sizes, "10000", str(rate), str(int(rate * seconds))))
         softirq = softirq_seconds() - softirq
         counted = recorder.settle(lab)
-        cpu = sum(map(ended_cpu, processes)) - before
+        cpu = sum(map(cpu_seconds, processes)) - before  # all is written, but for what a peer's last buffer holds
+        for process in processes:
+            if lab.stop(process) is None:
+                raise Failed(f"{name}: it does not end")
         got = packets_in(recorder.files(lab))
         return {"rate": sent["frames"] / sent["seconds"], "sent": sent["frames"], "lost": sent["frames"] - got, **counted,
                 "cpu_us": cpu / max(got, 1) * 1e6, "softirq_us": softirq / sent["frames"] * 1e6}
     finally:
+        recorder.release(lab)
         lab.close()
-        if hasattr(recorder, "release"):
-            recorder.release(lab)
 
 
 def there(table, group, scale):

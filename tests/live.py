@@ -184,7 +184,7 @@ class Lab:
 
     def start(self, ns, *command, **options):
         log = open(self.path(f"log-{len(self.processes)}-{os.path.basename(command[0])}"), "wb")
-        process = subprocess.Popen(self.inside(ns, *command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options)
+        process = subprocess.Popen(self.inside(ns, *command), **{"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, **options})
         process.log = log.name
         self.processes.append(process)
         return process
