@@ -225,6 +225,34 @@ void plan_fill_node(const struct kfl_plan *plan, struct plan_worker *worker, uin
     fill_node(&plan->atoms, subject, &subject->place[proto], node, &cells);
 }
 
+const struct fact *plan_find_member(const struct kfl_plan *plan, uint32_t number,
+                                    enum kfl_proto proto, const struct fact *array)
+{
+    const struct subject *subject = &plan->atoms.subject[number];
+    const struct path_place *place = &subject->place[proto];
+    const struct ast_step *step = subject->path.step + place->rest;
+    const struct fact *found = NULL;
+    int64_t at = 0;
+
+    if (!place->member || array->type != FACT_ARRAY)
+        return NULL;
+    FACT_EACH(object, fact_value_of(array), array->value_size)
+    {
+        const struct fact *before = found;
+
+        if (step->type == AST_INDEX && at++ != step->index)
+            continue;
+        FACT_EACH(child, fact_value_of(object), object->value_size)
+        {
+            if (child->field == place->member)
+                found = child;
+        }
+        if (before || !found)
+            return NULL;
+    }
+    return found && found->type != FACT_ARRAY ? found : NULL;
+}
+
 /* Apart from what is asked often, so that asking that costs no more than its own call. */
 static __attribute__((noinline)) struct kfl_verdict ask_stream(const struct kfl_plan *plan,
                                                                unsigned number,
@@ -439,6 +467,22 @@ static inline void visit_member(struct visit *visit, const struct fact *map,
     }
 }
 
+/* Is the child what a key asks for? last: it is the path's last step. */
+static inline bool leads_to(const struct visit *visit, const struct fact *child,
+                            const struct ast_step *step, bool last)
+{
+    const char *key = fact_key_of(child);
+    uint32_t size = child->key_size;
+
+    if (child->field && visit->member && last)
+        return child->field == visit->member;
+    if (child->field) {
+        key = path_leaf_name(child->field);
+        size = (uint32_t)strlen(key);
+    }
+    return size == step->size && !memcmp(key, step->name, size);
+}
+
 /* Follows the steps; the depth is that of the path's rest, at most PATH_REST_MAX. */
 static void visit_node(struct visit *visit, const struct fact *node, const struct ast_step *step,
                        uint32_t n_steps)
@@ -456,15 +500,8 @@ static void visit_node(struct visit *visit, const struct fact *node, const struc
         return;
     FACT_EACH(child, fact_value_of(node), node->value_size)
     {
-        const char *key = fact_key_of(child);
-        uint32_t size = child->key_size;
-
         if (step->type == AST_KEY) {
-            if (child->field) {
-                key = path_leaf_name(child->field);
-                size = (uint32_t)strlen(key);
-            }
-            if (size != step->size || memcmp(key, step->name, size))
+            if (!leads_to(visit, child, step, n_steps == 1))
                 continue;
         } else if (step->type == AST_INDEX && at++ != step->index) {
             continue;

@@ -141,8 +141,7 @@ struct kfl_value facts_empty(enum kfl_type type)
     return (struct kfl_value){.type = KFL_NULL};
 }
 
-static void get_protocol(const struct facts *facts, enum kfl_field field,
-                         struct facts_value *value)
+static void get_protocol(const struct facts *facts, enum kfl_field field, struct facts_value *value)
 {
     const struct kfl_stream *stream = facts->stream;
     const struct kfl_proto_info *info = &kfl_proto_info[facts->proto];
@@ -249,7 +248,7 @@ static void get_entry(const struct facts *facts, enum kfl_field field, struct fa
                                                         "dissection", "connection"};
     const struct kfl_entry *entry = facts->entry;
     bool open = !entry || entry->response_open;
-    uint64_t elapsed_ns = 0;
+    int64_t integer;
 
     if (field == KFL_FIELD_ERROR_TYPE || field == KFL_FIELD_ERROR_MSG) {
         value->kind = open ? FACTS_MISSING : FACTS_ABSENT;
@@ -257,41 +256,21 @@ static void get_entry(const struct facts *facts, enum kfl_field field, struct fa
             put_text(value, field == KFL_FIELD_ERROR_MSG ? entry->error_msg : errors[entry->error]);
         return;
     }
+    if (facts_int(facts, field, &integer)) {
+        put_int(value, (uint64_t)integer);
+        return;
+    }
     if (!entry || (kfl_field_info[field].stage == KFL_STAGE_RESPONSE && open))
         return;
-    if (entry->request && entry->response && entry->response->first_ns > entry->request->last_ns)
-        elapsed_ns = entry->response->first_ns - entry->request->last_ns;
     switch (field) {
     case KFL_FIELD_ID:
         snprintf(value->text, sizeof value->text, "%.255s/%" PRIu64 "-%" PRIu32,
                  entry->stream->capture->node_name, entry->stream->number, entry->index);
         put_text(value, value->text);
         break;
-    case KFL_FIELD_INDEX:
-        put_int(value, entry->index);
-        break;
-    case KFL_FIELD_TIMESTAMP:
-        put_int(value, entry_ns(facts) / 1000000);
-        break;
     case KFL_FIELD_START_TIME:
         format_time(entry_ns(facts), value->text);
         put_text(value, value->text);
-        break;
-    case KFL_FIELD_ELAPSED_TIME:
-        put_int(value, (elapsed_ns + 500000) / 1000000); /* 812 us are 1 ms */
-        break;
-    case KFL_FIELD_ELAPSED_TIME_US:
-        put_int(value, elapsed_ns / 1000);
-        break;
-    case KFL_FIELD_REQUEST_SIZE:
-        put_int(value, entry->request ? entry->request->wire_size : 0);
-        break;
-    case KFL_FIELD_RESPONSE_SIZE:
-        put_int(value, entry->response ? entry->response->wire_size : 0);
-        break;
-    case KFL_FIELD_SIZE:
-        put_int(value, (uint64_t)(entry->request ? entry->request->wire_size : 0) +
-                           (entry->response ? entry->response->wire_size : 0));
         break;
     case KFL_FIELD_ERROR:
         value->kind = FACTS_VALUE;
@@ -299,6 +278,46 @@ static void get_entry(const struct facts *facts, enum kfl_field field, struct fa
         break;
     default:
         break;
+    }
+}
+
+bool facts_int(const struct facts *facts, enum kfl_field field, int64_t *ret_value)
+{
+    const struct kfl_entry *entry = facts->entry;
+    const struct kfl_half *request, *response;
+    uint64_t elapsed_ns = 0;
+
+    if (!entry || (kfl_field_info[field].stage == KFL_STAGE_RESPONSE && entry->response_open))
+        return false;
+    request = entry->request;
+    response = entry->response;
+    if (request && response && response->first_ns > request->last_ns)
+        elapsed_ns = response->first_ns - request->last_ns;
+    switch (field) {
+    case KFL_FIELD_INDEX:
+        *ret_value = entry->index;
+        return true;
+    case KFL_FIELD_TIMESTAMP:
+        *ret_value = (int64_t)(entry_ns(facts) / 1000000);
+        return true;
+    case KFL_FIELD_ELAPSED_TIME:
+        *ret_value = (int64_t)((elapsed_ns + 500000) / 1000000); /* 812 us are 1 ms */
+        return true;
+    case KFL_FIELD_ELAPSED_TIME_US:
+        *ret_value = (int64_t)(elapsed_ns / 1000);
+        return true;
+    case KFL_FIELD_REQUEST_SIZE:
+        *ret_value = request ? request->wire_size : 0;
+        return true;
+    case KFL_FIELD_RESPONSE_SIZE:
+        *ret_value = response ? response->wire_size : 0;
+        return true;
+    case KFL_FIELD_SIZE:
+        *ret_value =
+            (int64_t)(request ? request->wire_size : 0) + (response ? response->wire_size : 0);
+        return true;
+    default:
+        return false;
     }
 }
 

@@ -13,9 +13,9 @@
 #include "kfl.h"
 
 enum facts_kind {
-    FACTS_UNKNOWN,  /* there, but not known yet */
-    FACTS_MISSING,  /* may be missing, not known yet */
-    FACTS_ABSENT,   /* missing */
+    FACTS_UNKNOWN, /* there, but not known yet */
+    FACTS_MISSING, /* may be missing, not known yet */
+    FACTS_ABSENT,  /* missing */
     FACTS_VALUE,
     FACTS_AT_LEAST, /* an int that can only grow */
     FACTS_ARRAY,    /* of strings */
@@ -27,8 +27,8 @@ enum { FACTS_ARRAY_MAX = 32, FACTS_TEXT_MAX = 320 };
 struct facts_value {
     enum facts_kind kind;
     struct kfl_value value;
-    uint32_t n;                             /* elements */
-    const char *element[FACTS_ARRAY_MAX];   /* terminated */
+    uint32_t n;                           /* elements */
+    const char *element[FACTS_ARRAY_MAX]; /* terminated */
     char text[FACTS_TEXT_MAX];
 };
 
@@ -40,6 +40,10 @@ struct facts {
 
 /* field: a row of every entry (no protocols of its own), but not request or response. */
 void facts_get(const struct facts *facts, enum kfl_field field, struct facts_value *ret_value);
+
+/* The same for the ints among them that an entry tells: true, with the value, if it is one of them
+ * and is known. */
+bool facts_int(const struct facts *facts, enum kfl_field field, int64_t *ret_value);
 
 /* Does a stream tell it, before any entry is there? */
 bool facts_of_stream(enum kfl_field field);

@@ -107,6 +107,10 @@ void plan_fill_fact(const struct kfl_plan *plan, struct plan_worker *worker, uin
                     const struct facts_value *value);
 void plan_fill_value(const struct kfl_plan *plan, struct plan_worker *worker, uint32_t subject,
                      const struct kfl_value *value);
+/* The member of an array's objects that a subject's path leads to (`request.questions[0].name`);
+ * null: not to one that is written and no array, or the path is another one. */
+const struct fact *plan_find_member(const struct kfl_plan *plan, uint32_t subject,
+                                    enum kfl_proto proto, const struct fact *array);
 void plan_fill_node(const struct kfl_plan *plan, struct plan_worker *worker, uint32_t subject,
                     enum kfl_proto proto, const struct fact *node);
 

@@ -20,6 +20,16 @@ struct kfl_regex *kfl_regex_create(const char *pattern, size_t size, char *error
 void kfl_regex_free(struct kfl_regex *regex);
 bool kfl_regex_find(const struct kfl_regex *regex, const char *text, size_t size);
 
+/* A text without upper case letters. */
+struct kfl_regex_literal {
+    char text[32];
+    size_t size;
+};
+/* One of them is in every text of ASCII in which the pattern is found, in either case.
+ * -> how many; 0: nothing is known, or they are more than max. */
+unsigned kfl_regex_literals(const char *pattern, size_t size, struct kfl_regex_literal *literal,
+                            unsigned max);
+
 #ifdef __cplusplus
 }
 #endif

@@ -34,7 +34,9 @@ static int make_ranges(const struct kfl_plan *plan, const struct sieve *sieve,
                        struct sieve_row *row);
 static int make_texts(const struct kfl_plan *plan, const struct sieve *sieve,
                       struct sieve_row *row);
-static void make_sides(struct sorting *sorting);
+static int make_tests(const struct kfl_plan *plan, const struct sieve *sieve,
+                      struct sieve_row *row);
+static int make_sides(struct sorting *sorting);
 static int make_codes(struct sorting *sorting);
 static uint64_t kill_of(const struct kfl_plan *plan, const struct sieve *sieve,
                         const struct sieve_row *row, const struct kfl_value *value);
@@ -56,10 +58,10 @@ int sieve_create(struct kfl_plan *plan, enum kfl_proto proto, struct sieve **ret
     }
     if (!result)
         result = make_rows(&sorting);
-    if (!result) {
-        make_sides(&sorting);
+    if (!result)
+        result = make_sides(&sorting);
+    if (!result)
         result = make_codes(&sorting);
-    }
     free(sorting.of_packet);
     free(sorting.watch);
     if (result || !(sieve->slots | sieve->rest) || (sorting.packet && !sieve->packet.packet)) {
@@ -76,9 +78,13 @@ void sieve_free(struct sieve *sieve)
         return;
     for (uint32_t i = 0; i < sieve->n_rows; i++) {
         free(sieve->row[i].range);
+        free(sieve->row[i].small);
         free(sieve->row[i].text);
+        free(sieve->row[i].edge);
         free(sieve->row[i].test);
+        free(sieve->row[i].pairs);
     }
+    free(sieve->empty);
     code_done(&sieve->packet);
     code_done(&sieve->whole);
     free(sieve->row);
@@ -160,7 +166,7 @@ static bool sort_terms(struct sorting *sorting, unsigned slot, uint32_t root)
         if (place->kind != PATH_ROW || place->parent || place->field == KFL_FIELD_REQUEST ||
             place->field == KFL_FIELD_RESPONSE ||
             (!(sorting->watch[subject] & bit) && is_on_tape(place->field) &&
-             ++subjects > SIEVE_PLANES)) {
+             ++subjects > SIEVE_VALUES)) {
             all = false;
             continue;
         }
@@ -207,7 +213,6 @@ static int make_rows(struct sorting *sorting)
 {
     const struct kfl_plan *plan = sorting->plan;
     struct sieve *sieve = sorting->sieve;
-    uint8_t planes[KFL_SLOT_MAX] = {0};
     int result = 0;
 
     sieve->row = calloc(plan->atoms.n_subjects + 1u, sizeof *sieve->row);
@@ -228,8 +233,6 @@ static int make_rows(struct sorting *sorting)
                     sieve->field[field].first = (uint16_t)sieve->n_rows;
                 sieve->n_rows++;
                 result = make_row(sorting, i, row);
-                for (uint64_t left = round ? 0 : row->watch; left; left &= left - 1)
-                    row->plane[planes[__builtin_ctzll(left)]++] |= left & -left;
             }
         }
     }
@@ -250,6 +253,8 @@ static int make_row(struct sorting *sorting, uint32_t number, struct sieve_row *
     if (n_rest == 1 && subject->path.step[place->rest].type == AST_KEY &&
         kfl_field_info[place->field].type == KFL_TYPE_MAP)
         row->key = &subject->path.step[place->rest];
+    if (row->key)
+        row->key_head = value_head(row->key->name, row->key->size);
     else
         row->steps = n_rest > 0;
     row->of_null = kill_of(plan, sorting->sieve, row, &(struct kfl_value){.type = KFL_NULL});
@@ -258,7 +263,9 @@ static int make_row(struct sorting *sorting, uint32_t number, struct sieve_row *
         row->of_bool[i] =
             kill_of(plan, sorting->sieve, row, &(struct kfl_value){.type = KFL_BOOL, .boolean = i});
     result = make_ranges(plan, sorting->sieve, row);
-    return result ? result : make_texts(plan, sorting->sieve, row);
+    if (!result)
+        result = make_texts(plan, sorting->sieve, row);
+    return result ? result : make_tests(plan, sorting->sieve, row);
 }
 
 static int compare_ranges(const void *a, const void *b)
@@ -307,57 +314,62 @@ static int make_ranges(const struct kfl_plan *plan, const struct sieve *sieve,
         uint64_t kill = kill_of(plan, sieve, row, &value);
 
         if (!kept || row->range[kept - 1].kill != kill)
-            row->range[kept++] = (struct sieve_range){row->range[i].from, kill};
+            row->range[kept++] = (struct sieve_range){row->range[i].from, kill, kill, kill};
     }
     row->n_ranges = kept;
+    while (--kept) {
+        row->range[kept - 1].every &= row->range[kept].every;
+        row->range[kept - 1].some |= row->range[kept].some;
+    }
+    if (row->n_ranges < 3 || row->n_ranges > UINT8_MAX)
+        return 0;
+    row->small = malloc(SIEVE_SMALL);
+    if (!row->small)
+        return -ENOMEM;
+    for (uint32_t value = 0, at = 0; value < SIEVE_SMALL; value++) {
+        while (at + 1 < row->n_ranges && row->range[at + 1].from <= value)
+            at++;
+        row->small[value] = (uint8_t)at;
+    }
     return 0;
 }
 
-/* The texts of `==` in a hash table, the other tests in a list. */
+/* The texts of `==` in a hash table. */
 static int make_texts(const struct kfl_plan *plan, const struct sieve *sieve, struct sieve_row *row)
 {
     const struct subject *subject = &plan->atoms.subject[row->subject];
-    uint32_t n_equal = 0, n_costly = 0;
+    uint32_t n_equal = 0;
 
-    row->test = calloc(subject->n + 1u, sizeof *row->test);
-    for (uint32_t i = 0; i < subject->n && row->test; i++) {
-        const struct atom *atom = &plan->atoms.atom[subject->atom[i]];
-        const struct sieve_atom *kills = &sieve->atom[subject->atom[i]];
-
-        if (atom->op == ATOM_EQUAL) {
+    for (uint32_t i = 0; i < subject->n; i++) {
+        if (plan->atoms.atom[subject->atom[i]].op == ATOM_EQUAL) {
             n_equal++;
-            row->text_miss |= kills->on_false;
-        } else if (atom->op == ATOM_CONTAINS || atom->op == ATOM_REGEX) {
-            row->test[subject->n - ++n_costly] = subject->atom[i];
-            row->costly |= kills->on_true | kills->on_false;
-        } else {
-            row->test[row->n_cheap++] = subject->atom[i];
+            row->text_miss |= sieve->atom[subject->atom[i]].on_false;
         }
     }
-    for (row->text_bits = 1; n_equal && 1u << row->text_bits < 2 * n_equal;)
+    if (!n_equal)
+        return 0;
+    for (row->text_bits = 1; 1u << row->text_bits < 2 * n_equal;)
         row->text_bits++;
-    row->text = n_equal ? calloc((size_t)1 << row->text_bits, sizeof *row->text) : NULL;
-    if (!row->test || (n_equal && !row->text))
+    row->text = calloc((size_t)1 << row->text_bits, sizeof *row->text);
+    if (!row->text)
         return -ENOMEM;
-    memmove(row->test + row->n_cheap, row->test + subject->n - n_costly,
-            n_costly * sizeof *row->test);
-    row->n_tests = row->n_cheap + n_costly;
     for (uint32_t i = 0; i < subject->n; i++) {
         const struct atom *atom = &plan->atoms.atom[subject->atom[i]];
         uint32_t size = (uint32_t)atom->text.size, at;
+        uint64_t head = value_head(atom->text.text, size);
 
         if (atom->op != ATOM_EQUAL)
             continue;
-        at = sieve_hash(sieve_head(atom->text.text, size), size, row->text_bits);
+        at = sieve_hash(head, size, row->text_bits);
         while (row->text[at].text.text && !slice_equal(row->text[at].text, atom->text))
             at = (at + 1) & ((1u << row->text_bits) - 1);
         row->text[at].text = atom->text;
+        row->text[at].head = head;
     }
     /* `== 5` and `== "5"` are two atoms of one text. */
-    for (uint32_t at = 0; n_equal && at < 1u << row->text_bits; at++) {
+    for (uint32_t at = 0; at < 1u << row->text_bits; at++) {
         struct sieve_text *text = &row->text[at];
 
-        text->kill = 0;
         for (uint32_t i = 0; i < subject->n && text->text.text; i++) {
             const struct atom *atom = &plan->atoms.atom[subject->atom[i]];
             const struct sieve_atom *kills = &sieve->atom[subject->atom[i]];
@@ -370,27 +382,96 @@ static int make_texts(const struct kfl_plan *plan, const struct sieve *sieve, st
     return 0;
 }
 
+/* startsWith and endsWith by eight bytes of the text. */
+static struct sieve_edge edge_of(const struct atom *atom, const struct sieve_atom *kills)
+{
+    uint32_t n = atom->text.size < 8 ? (uint32_t)atom->text.size : 8;
+    struct sieve_edge edge = {.text = atom->text,
+                              .at_end = atom->op == ATOM_ENDS_WITH,
+                              .on_true = kills->on_true,
+                              .on_false = kills->on_false};
+    unsigned shift = 64 - 8 * n; /* bits that do not matter */
+
+    if (!n)
+        return edge;
+    edge.want = value_head(atom->text.text + (edge.at_end ? atom->text.size - n : 0), n);
+    edge.mask = UINT64_MAX >> shift;
+    if (edge.at_end) {
+        edge.want <<= shift;
+        edge.mask <<= shift;
+    }
+    return edge;
+}
+
+/* What is asked of a text besides `==`. */
+static int make_tests(const struct kfl_plan *plan, const struct sieve *sieve, struct sieve_row *row)
+{
+    const struct subject *subject = &plan->atoms.subject[row->subject];
+
+    row->edge = calloc(subject->n + 1u, sizeof *row->edge);
+    row->test = calloc(subject->n + 1u, sizeof *row->test);
+    if (!row->edge || !row->test)
+        return -ENOMEM;
+    for (unsigned costly = 0; costly < 2; costly++) {
+        row->n_cheap = row->n_tests;
+        for (uint32_t i = 0; i < subject->n; i++) {
+            const struct atom *atom = &plan->atoms.atom[subject->atom[i]];
+            const struct sieve_atom *kills = &sieve->atom[subject->atom[i]];
+            struct sieve_test test = {subject->atom[i], 0, kills->on_true, kills->on_false};
+
+            if ((atom->op == ATOM_CONTAINS || atom->op == ATOM_REGEX) != costly ||
+                atom->op == ATOM_EQUAL)
+                continue;
+            if (atom->op <= ATOM_NEGATIVE) { /* of texts that are not empty */
+                row->of_text[0] |= kills->on_false;
+                row->of_text[1] |= kills->on_true;
+            } else if (atom->op == ATOM_STARTS_WITH || atom->op == ATOM_ENDS_WITH) {
+                row->edge[row->n_edges++] = edge_of(atom, kills);
+            } else {
+                if (costly) {
+                    if (!row->pairs)
+                        row->pairs = calloc(1, sizeof *row->pairs);
+                    if (!row->pairs)
+                        return -ENOMEM;
+                    test.pairs = pairs_add(row->pairs, atom);
+                    row->costly |= kills->on_true | kills->on_false;
+                }
+                row->test[row->n_tests++] = test;
+            }
+        }
+    }
+    return 0;
+}
+
 /* How the slots stand before tapes are read, by what is there of request and response. */
-static void make_sides(struct sorting *sorting)
+static int make_sides(struct sorting *sorting)
 {
     const struct kfl_plan *plan = sorting->plan;
     struct sieve *sieve = sorting->sieve;
-    uint32_t n_atoms = plan->atoms.n_atoms;
+    uint32_t n_atoms = plan->atoms.n_atoms, n = sieve->first_fact;
 
-    for (unsigned side = 0; side < SIDE_STATES * SIDE_STATES; side++) {
-        const uint8_t *cell = plan->proto[sorting->proto].template + (size_t)side * n_atoms;
-        unsigned request = side / SIDE_STATES, response = side % SIDE_STATES;
+    sieve->empty = calloc(SIDE_STATES * SIDE_STATES * (size_t)n + 1, sizeof *sieve->empty);
+    if (!sieve->empty)
+        return -ENOMEM;
+    for (unsigned i = 0; i < SIDE_STATES * SIDE_STATES; i++) {
+        const uint8_t *cell = plan->proto[sorting->proto].template + (size_t)i * n_atoms;
+        enum side_state request = i / SIDE_STATES, response = i % SIDE_STATES;
+        struct sieve_side *side = &sieve->side[request][response];
 
-        for (uint32_t i = 0; i < sieve->first_fact; i++) {
-            const struct sieve_row *row = &sieve->row[i];
-            struct sieve_fate fate = {0};
+        side->empty = sieve->empty + (size_t)i * n;
+        side->fate.dead = sieve->dead;
+        for (uint32_t k = 0; k < n; k++) {
+            const struct sieve_row *row = &sieve->row[k];
+            bool of_request = !strncmp(kfl_field_info[row->field].path, "request", 7);
+            bool comes = (of_request ? request : response) == SIDE_OBJECT;
 
-            sieve_cells(sieve, &plan->atoms.subject[row->subject], cell, &fate);
-            for (unsigned k = 0; k < SIEVE_PLANES; k++)
-                sieve->pending[request][response][k] |= fate.dead & row->plane[k];
-            sieve->open[request][response] |= fate.open;
+            sieve_cells(sieve, &plan->atoms.subject[row->subject], cell,
+                        comes ? &side->empty[k] : &side->fate);
+            if (comes)
+                side->awaited[k / 64] |= UINT64_C(1) << k % 64;
         }
     }
+    return 0;
 }
 
 void sieve_cells(const struct sieve *sieve, const struct subject *subject, const uint8_t *cell,

@@ -5,13 +5,14 @@
  *     packet terms     one native program over the stream
  *     numbers          one search over sorted thresholds
  *     text ==          one look into a hash table
- *     other tests      one by one, or by one scan; only if a job that is not dead watches them
+ *     startsWith       its first eight bytes at once; endsWith: the last
+ *     other tests      one by one, or by one scan; only if a job that is not dead watches them and
+ *                      the text holds what they need (pairs.h)
  *
  * A job none of whose terms killed it has matched. A job with another kind of term (`or` between
  * values, field against field) goes through the others first and is then evaluated as a whole.
  *
- * What is not on a tape is empty. So a job starts as killed by each value that is empty where that
- * kills it, one plane for each of its values, and a value that comes clears its bit.
+ * What is not on a tape is empty: what has not come when it has been read kills as such.
  *
  * Built with the plan, constant afterwards. */
 #ifndef KFL_SIEVE_H
@@ -20,8 +21,11 @@
 #include "atom.h"
 #include "code.h"
 #include "packet_test.h"
+#include "pairs.h"
 
-enum { SIEVE_PLANES = 4 };
+enum { SIEVE_SMALL = 1024 }; /* ints below, as status codes are, are found without a search */
+/* So many values of a tape one job may look at; so many words hold a bit for each of them. */
+enum { SIEVE_VALUES = 4, SIEVE_WORDS = SIEVE_VALUES * KFL_SLOT_MAX / 64 };
 
 /* Slots that an atom kills when it is true, false, absent. */
 struct sieve_atom {
@@ -31,30 +35,63 @@ struct sieve_atom {
 struct sieve_range {
     int64_t from; /* up to the next one */
     uint64_t kill;
+    uint64_t every, some; /* ... by this and all further ranges, by one of them */
 };
 
 struct sieve_text {
     struct kfl_slice text;
+    uint64_t head; /* value_head() of it */
     uint64_t kill;
+};
+
+/* A test of how a text begins or ends. */
+struct sieve_edge {
+    uint64_t want, mask; /* of the first eight bytes, or of the last */
+    struct kfl_slice text;
+    bool at_end;
+    uint64_t on_true, on_false;
+};
+
+/* Another test of a text, tried by itself. */
+struct sieve_test {
+    uint32_t atom;
+    uint8_t pairs; /* one of them is in a text it holds for (pairs.h); 0: that is not known */
+    uint64_t on_true, on_false;
 };
 
 /* A subject as the jobs of one protocol see it. */
 struct sieve_row {
+    uint64_t watch; /* slots that look at it */
     uint32_t subject;
     uint16_t field;
-    uint64_t watch;               /* slots that look at it */
-    uint64_t plane[SIEVE_PLANES]; /* ... by plane; each slot in one */
-    const struct ast_step *key;   /* a member of a map; null: the row itself, or more steps */
-    bool steps;                   /* more steps */
-    uint64_t of_null, of_object, of_bool[2];
-    struct sieve_range *range; /* of ints; null: they are not looked up */
-    uint32_t n_ranges;
+    bool steps; /* more steps than a key */
+    uint8_t text_bits;
+    const struct ast_step *key; /* a member of a map; null: the row itself, or more steps */
+    uint64_t key_head;
+    uint64_t of_text[2];     /* by truth alone: of a text that is empty, that is not */
     struct sieve_text *text; /* hash table of 2^text_bits places; null: no == */
-    unsigned text_bits;
-    uint64_t text_miss; /* killed by a text that is none of them */
-    uint32_t *test;     /* atoms that are tried on a text one by one, the costly ones last */
-    uint32_t n_cheap, n_tests;
-    uint64_t costly; /* slots that the costly ones can kill */
+    uint64_t text_miss;      /* killed by a text that is none of them */
+    struct sieve_edge *edge;
+    struct sieve_test *test; /* comparisons as numbers, then the costly ones */
+    uint32_t n_edges, n_cheap, n_tests;
+    uint64_t costly;           /* slots that the costly ones can kill */
+    struct sieve_range *range; /* of ints; null: they are not looked up */
+    uint8_t *small;            /* range of each int from 0 on; null: they are searched */
+    uint32_t n_ranges;
+    uint64_t of_null, of_object, of_bool[2];
+    struct pairs *pairs; /* of the costly ones; null: none */
+};
+
+/* What is known of slots so far. */
+struct sieve_fate {
+    uint64_t dead, open; /* open: not known yet, unless dead */
+};
+
+/* How the slots stand when nothing has been read. */
+struct sieve_side {
+    struct sieve_fate fate;
+    uint64_t awaited[SIEVE_WORDS]; /* rows that may come on a tape */
+    struct sieve_fate *empty;      /* by row: if it does not come */
 };
 
 struct sieve {
@@ -64,19 +101,13 @@ struct sieve {
         uint16_t first, n;
     } field[KFL_FIELD_COUNT]; /* rows of a field on a tape */
     struct sieve_atom *atom;
-    uint64_t slots;                       /* settled here */
-    uint64_t rest;                        /* evaluated by `whole` unless they are dead */
-    uint64_t dead;                        /* whatever comes */
-    uint64_t pending[3][3][SIEVE_PLANES]; /* by side_state of request and response */
-    uint64_t open[3][3];
-    struct code packet; /* kills what packet facts kill */
-    struct code whole;  /* of `rest` */
-};
-
-/* What is known of slots so far. */
-struct sieve_fate {
-    uint64_t dead, open; /* open: not known yet, unless dead */
-    uint64_t pending[SIEVE_PLANES];
+    uint64_t slots;               /* settled here */
+    uint64_t rest;                /* evaluated by `whole` unless they are dead */
+    uint64_t dead;                /* whatever comes */
+    struct sieve_side side[3][3]; /* by side_state of request and response */
+    struct sieve_fate *empty;     /* all of them */
+    struct code packet;           /* kills what packet facts kill */
+    struct code whole;            /* of `rest` */
 };
 
 struct kfl_plan;
@@ -91,26 +122,6 @@ void sieve_cells(const struct sieve *sieve, const struct subject *subject, const
 static inline uint32_t sieve_hash(uint64_t head, uint32_t size, unsigned bits)
 {
     return (uint32_t)(((head ^ size) * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - bits));
-}
-
-/* The first eight bytes of a text, zeros behind its end. */
-static inline uint64_t sieve_head(const char *text, uint32_t size)
-{
-    uint64_t head = 0;
-
-    if (size >= 8) {
-        __builtin_memcpy(&head, text, 8);
-    } else if (size >= 4) {
-        uint32_t low, high;
-
-        __builtin_memcpy(&low, text, 4);
-        __builtin_memcpy(&high, text + size - 4, 4);
-        head = low | (uint64_t)high << 8 * (size - 4);
-    } else if (size) {
-        head = (uint8_t)text[0] | (uint64_t)(uint8_t)text[size / 2] << 8 * (size / 2) |
-               (uint64_t)(uint8_t)text[size - 1] << 8 * (size - 1);
-    }
-    return head;
 }
 
 #endif

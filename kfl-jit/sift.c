@@ -18,6 +18,7 @@ struct sift {
     struct plan_worker *worker;
     enum kfl_proto proto;
     struct sieve_fate fate;
+    uint64_t awaited[SIEVE_WORDS]; /* rows that have not come */
     struct later later[LATER_MAX];
     unsigned n_later;
 };
@@ -26,26 +27,22 @@ static void sift_tape(struct sift *sift, const void *facts, uint32_t size, unsig
 static void sift_map(struct sift *sift, const struct sieve_row *row, unsigned n,
                      const struct fact *map);
 static void sift_steps(struct sift *sift, const struct sieve_row *row, const struct fact *node);
+static void sift_empty(struct sift *sift, const struct sieve_fate *empty);
 static void sift_facts(struct sift *sift, const struct kfl_entry *entry);
 static inline void sift_node(struct sift *sift, const struct sieve_row *row,
                              const struct fact *node);
 static void sift_value(struct sift *sift, const struct sieve_row *row,
                        const struct kfl_value *value);
-static inline void sift_int(struct sift *sift, const struct sieve_row *row, int64_t value);
 static void sift_text(struct sift *sift, const struct sieve_row *row, const char *text,
                       uint32_t size);
+static inline uint64_t text_kills(const struct sieve_row *row, const char *text, uint32_t size,
+                                  uint64_t head);
 static void sift_costly(struct sift *sift, const struct sieve_row *row, const char *text,
                         uint32_t size);
+static inline bool holds_for_text(const struct atom *atom, const char *text, uint32_t size);
+static inline void come(struct sift *sift, const struct sieve_row *row);
+static inline const struct sieve_range *range_of(const struct sieve_row *row, int64_t value);
 static void sift_cells(struct sift *sift, const struct sieve_row *row);
-
-static inline uint64_t dead_of(const struct sift *sift)
-{
-    uint64_t dead = sift->fate.dead;
-
-    for (unsigned k = 0; k < SIEVE_PLANES; k++)
-        dead |= sift->fate.pending[k];
-    return dead;
-}
 
 struct kfl_verdict plan_sift(const struct kfl_plan *plan, struct plan_worker *worker,
                              const struct kfl_entry *entry, uint64_t ask)
@@ -53,6 +50,7 @@ struct kfl_verdict plan_sift(const struct kfl_plan *plan, struct plan_worker *wo
     const struct sieve *sieve = plan->proto[entry->proto].sieve;
     enum side_state request = plan_request_state(entry), response = plan_response_state(entry);
     struct sift sift;
+    const struct sieve_side *side = &sieve->side[request][response];
     uint64_t dead, rest;
 
     sift.plan = plan;
@@ -60,22 +58,23 @@ struct kfl_verdict plan_sift(const struct kfl_plan *plan, struct plan_worker *wo
     sift.worker = worker;
     sift.proto = entry->proto;
     sift.n_later = 0;
-    sift.fate.dead = sieve->dead | (plan->slots & ~ask);
-    sift.fate.open = sieve->open[request][response];
-    memcpy(sift.fate.pending, sieve->pending[request][response], sizeof sift.fate.pending);
-    if (sieve->packet.packet)
+    sift.fate.dead = side->fate.dead | ~ask;
+    sift.fate.open = side->fate.open;
+    memcpy(sift.awaited, side->awaited, sizeof sift.awaited);
+    if (sieve->packet.slots & ~sift.fate.dead)
         sift.fate.dead |= plan_run(plan, worker, &sieve->packet, entry->stream).out;
     if ((sieve->slots | sieve->rest) & ~sift.fate.dead) {
         if (request == SIDE_OBJECT)
             sift_tape(&sift, entry->request->facts, entry->request->facts_size, 0);
         if (response == SIDE_OBJECT)
             sift_tape(&sift, entry->response->facts, entry->response->facts_size, 0);
+        sift_empty(&sift, side->empty);
         sift_facts(&sift, entry);
         for (unsigned i = 0; i < sift.n_later; i++)
-            if (sift.later[i].row->costly & ~dead_of(&sift))
+            if (sift.later[i].row->costly & ~sift.fate.dead)
                 sift_costly(&sift, sift.later[i].row, sift.later[i].text, sift.later[i].size);
     }
-    dead = dead_of(&sift);
+    dead = sift.fate.dead;
     rest = sieve->rest & ~dead;
     if (rest) {
         struct kfl_verdict verdict = plan_entry_whole(plan, worker, entry, &sieve->whole);
@@ -130,11 +129,14 @@ static void sift_map(struct sift *sift, const struct sieve_row *row, unsigned n,
         return;
     FACT_EACH(child, fact_value_of(map), map->value_size)
     {
+        const char *key = fact_key_of(child);
+        uint64_t head = value_head(key, child->key_size);
+
         for (uint64_t rows = left; rows; rows &= rows - 1) {
             const struct sieve_row *one = &row[__builtin_ctzll(rows)];
 
-            if (one->key->size != child->key_size || child->field ||
-                memcmp(fact_key_of(child), one->key->name, child->key_size))
+            if (one->key_head != head || one->key->size != child->key_size || child->field ||
+                (child->key_size > 8 && !value_same_bytes(key, one->key->name, child->key_size)))
                 continue;
             left &= ~(rows & -rows);
             if (child->type == FACT_ARRAY)
@@ -143,14 +145,36 @@ static void sift_map(struct sift *sift, const struct sieve_row *row, unsigned n,
                 sift_node(sift, one, child);
             break;
         }
+        if (!left)
+            return;
     }
 }
 
-/* What takes more than one look: the cells of its atoms are filled as for a whole evaluation. */
+/* What takes more than one look. */
 static void sift_steps(struct sift *sift, const struct sieve_row *row, const struct fact *node)
 {
+    const struct fact *member = plan_find_member(sift->plan, row->subject, sift->proto, node);
+
+    if (member) {
+        sift_node(sift, row, member);
+        return;
+    }
     plan_fill_node(sift->plan, sift->worker, row->subject, sift->proto, node);
+    come(sift, row);
     sift_cells(sift, row);
+}
+
+/* Rows that were not on the tapes. */
+static void sift_empty(struct sift *sift, const struct sieve_fate *empty)
+{
+    for (unsigned i = 0; i < SIEVE_WORDS; i++, empty += 64) {
+        for (uint64_t left = sift->awaited[i]; left; left &= left - 1) {
+            const struct sieve_fate *one = &empty[__builtin_ctzll(left)];
+
+            sift->fate.dead |= one->dead;
+            sift->fate.open |= one->open;
+        }
+    }
 }
 
 /* What every entry has; only what somebody still asks for. */
@@ -161,37 +185,40 @@ static void sift_facts(struct sift *sift, const struct kfl_entry *entry)
 
     for (uint32_t i = sift->sieve->first_fact; i < sift->sieve->n_rows; i++) {
         const struct sieve_row *row = &sift->sieve->row[i];
+        int64_t integer;
 
-        if (!(row->watch & ~dead_of(sift)))
+        if (!(row->watch & ~sift->fate.dead))
             continue;
+        if (row->range && facts_int(&facts, row->field, &integer)) {
+            sift->fate.dead |= range_of(row, integer)->kill;
+            continue;
+        }
         facts_get(&facts, row->field, value);
         if (value->kind == FACTS_VALUE && !row->steps && !row->key) {
             sift_value(sift, row, &value->value);
-            continue;
+        } else if (value->kind == FACTS_AT_LEAST && row->range) {
+            const struct sieve_range *range = range_of(row, value->value.integer);
+
+            sift->fate.dead |= range->every;
+            sift->fate.open |= range->some & ~range->every;
+        } else {
+            plan_fill_fact(sift->plan, sift->worker, row->subject, value);
+            sift_cells(sift, row);
         }
-        plan_fill_fact(sift->plan, sift->worker, row->subject, value);
-        sift_cells(sift, row);
     }
 }
 
-static inline void come(struct sift *sift, const struct sieve_row *row)
-{
-    for (unsigned k = 0; k < SIEVE_PLANES; k++)
-        sift->fate.pending[k] &= ~row->plane[k];
-}
-
-/* A value on a tape. Texts and ints are most of them: they are not put together first. */
+/* Not an array. Texts and ints are most of them: they are not put together first. */
 static inline void sift_node(struct sift *sift, const struct sieve_row *row,
                              const struct fact *node)
 {
     struct kfl_value value;
 
+    come(sift, row);
     if (node->type == FACT_STRING) {
-        come(sift, row);
         sift_text(sift, row, fact_value_of(node), node->value_size);
     } else if (node->type == FACT_INT && row->range) {
-        come(sift, row);
-        sift_int(sift, row, fact_int_of(node));
+        sift->fate.dead |= range_of(row, fact_int_of(node))->kill;
     } else {
         value = value_of_fact(node);
         sift_value(sift, row, &value);
@@ -205,7 +232,7 @@ static void sift_value(struct sift *sift, const struct sieve_row *row,
     if (value->type == KFL_STRING) {
         sift_text(sift, row, value->text, value->size);
     } else if (value->type == KFL_INT && row->range) {
-        sift_int(sift, row, value->integer);
+        sift->fate.dead |= range_of(row, value->integer)->kill;
     } else if (value->type == KFL_BOOL) {
         sift->fate.dead |= row->of_bool[value->boolean];
     } else if (value->type == KFL_NULL || value->type == KFL_OBJECT) {
@@ -216,53 +243,32 @@ static void sift_value(struct sift *sift, const struct sieve_row *row,
     }
 }
 
-static inline void sift_int(struct sift *sift, const struct sieve_row *row, int64_t value)
-{
-    uint32_t at = 0;
-
-    for (uint32_t n = row->n_ranges; n > 1; n -= n / 2)
-        at += row->range[at + n / 2].from <= value ? n / 2 : 0;
-    sift->fate.dead |= row->range[at].kill;
-}
-
-static inline bool holds_for_text(const struct atom *atom, const char *text, uint32_t size)
-{
-    uint32_t n = (uint32_t)atom->text.size;
-
-    if (atom->op == ATOM_STARTS_WITH)
-        return size >= n &&
-               (!n || (*text == *atom->text.text && !memcmp(text, atom->text.text, n)));
-    if (atom->op == ATOM_ENDS_WITH)
-        return size >= n && (!n || (text[size - 1] == atom->text.text[n - 1] &&
-                                    !memcmp(text + size - n, atom->text.text, n)));
-    return atom_holds(atom, &(struct kfl_value){.type = KFL_STRING, .text = text, .size = size});
-}
-
 static void sift_text(struct sift *sift, const struct sieve_row *row, const char *text,
                       uint32_t size)
 {
-    const struct atom *atoms = sift->plan->atoms.atom;
-    uint64_t dead = sift->fate.dead;
+    const struct atoms *atoms = &sift->plan->atoms;
+    uint64_t dead = sift->fate.dead | row->of_text[size > 0], head = value_head(text, size);
+    uint64_t tail = 0;
 
-    if (row->text) {
-        uint32_t at = sieve_hash(sieve_head(text, size), size, row->text_bits);
-        uint64_t kill = row->text_miss;
+    if (row->text)
+        dead |= text_kills(row, text, size, head);
+    if (row->n_edges && size)
+        tail = size < 8 ? head << (64 - 8 * size) : value_head(text + size - 8, 8);
+    for (uint32_t i = 0; i < row->n_edges; i++) {
+        const struct sieve_edge *edge = &row->edge[i];
+        uint32_t n = (uint32_t)edge->text.size;
+        bool holds = size >= n && !(((edge->at_end ? tail : head) ^ edge->want) & edge->mask);
 
-        for (const struct sieve_text *one; (one = &row->text[at])->text.text;
-             at = (at + 1) & ((1u << row->text_bits) - 1)) {
-            if (one->text.size == size && !memcmp(one->text.text, text, size)) {
-                kill = one->kill;
-                break;
-            }
-        }
-        dead |= kill;
+        if (holds && n > 8)
+            holds = value_same_bytes(edge->at_end ? text + size - n : text, edge->text.text, n);
+        dead |= holds ? edge->on_true : edge->on_false;
     }
     for (uint32_t i = 0; i < row->n_cheap; i++) {
-        const struct sieve_atom *kills = &sift->sieve->atom[row->test[i]];
+        const struct sieve_test *test = &row->test[i];
 
-        if ((kills->on_true | kills->on_false) & ~dead)
-            dead |=
-                holds_for_text(&atoms[row->test[i]], text, size) ? kills->on_true : kills->on_false;
+        if ((test->on_true | test->on_false) & ~dead)
+            dead |= holds_for_text(&atoms->atom[test->atom], text, size) ? test->on_true
+                                                                         : test->on_false;
     }
     sift->fate.dead = dead;
     if (!(row->costly & ~dead))
@@ -273,43 +279,80 @@ static void sift_text(struct sift *sift, const struct sieve_row *row, const char
         sift->later[sift->n_later++] = (struct later){row, text, size};
 }
 
-/* Patterns: one scan, or one by one those that somebody still watches. */
+static inline uint64_t text_kills(const struct sieve_row *row, const char *text, uint32_t size,
+                                  uint64_t head)
+{
+    uint32_t last = (1u << row->text_bits) - 1, at = sieve_hash(head, size, row->text_bits);
+
+    for (const struct sieve_text *one; (one = &row->text[at])->text.text; at = (at + 1) & last)
+        if (one->head == head && one->text.size == size &&
+            (size <= 8 || value_same_bytes(one->text.text, text, size)))
+            return one->kill;
+    return row->text_miss;
+}
+
+/* Patterns that may be in the text: one scan, or one by one those that somebody still watches. */
 static void sift_costly(struct sift *sift, const struct sieve_row *row, const char *text,
                         uint32_t size)
 {
     const struct atoms *atoms = &sift->plan->atoms;
     const struct subject *subject = &atoms->subject[row->subject];
+    uint8_t pairs = pairs_found(row->pairs, text, size);
     uint8_t *cell = plan_cells(sift->worker);
     bool scanned = false, tried = false;
 
     for (uint32_t i = row->n_cheap; i < row->n_tests; i++) {
-        const struct atom *atom = &atoms->atom[row->test[i]];
-        const struct sieve_atom *kills = &sift->sieve->atom[row->test[i]];
+        const struct sieve_test *test = &row->test[i];
+        const struct atom *atom = &atoms->atom[test->atom];
         bool holds;
 
-        if (!((kills->on_true | kills->on_false) & ~sift->fate.dead))
+        if (!((test->on_true | test->on_false) & ~sift->fate.dead))
             continue;
-        if (atom->prefix_size > size ||
+        if ((test->pairs && !(test->pairs & pairs)) || atom->prefix_size > size ||
             (atom->prefix_size && memcmp(text, atom->text.text + 1, atom->prefix_size))) {
-            sift->fate.dead |= kills->on_false;
+            sift->fate.dead |= test->on_false;
             continue;
         }
         if (atom->scanned && !tried) {
             for (uint32_t k = row->n_cheap; k < row->n_tests; k++)
-                cell[row->test[k]] = CELL_FALSE;
+                cell[row->test[k].atom] = CELL_FALSE;
             tried = true;
             scanned = patterns_scan(subject->patterns, sift->worker->scratch, text, size, cell,
                                     CELL_TRUE);
         }
-        holds = atom->scanned && scanned ? cell[row->test[i]] == CELL_TRUE
+        holds = atom->scanned && scanned ? cell[test->atom] == CELL_TRUE
                                          : holds_for_text(atom, text, size);
-        sift->fate.dead |= holds ? kills->on_true : kills->on_false;
+        sift->fate.dead |= holds ? test->on_true : test->on_false;
     }
+}
+
+static inline bool holds_for_text(const struct atom *atom, const char *text, uint32_t size)
+{
+    return atom_holds(atom, &(struct kfl_value){.type = KFL_STRING, .text = text, .size = size});
+}
+
+static inline void come(struct sift *sift, const struct sieve_row *row)
+{
+    size_t number = (size_t)(row - sift->sieve->row);
+
+    if (number < sift->sieve->first_fact)
+        sift->awaited[number / 64] &= ~(UINT64_C(1) << number % 64);
+}
+
+static inline const struct sieve_range *range_of(const struct sieve_row *row, int64_t value)
+{
+    uint32_t at = 0;
+
+    if (row->small && (uint64_t)value < SIEVE_SMALL)
+        return &row->range[row->small[value]];
+
+    for (uint32_t n = row->n_ranges; n > 1; n -= n / 2)
+        at += row->range[at + n / 2].from <= value ? n / 2 : 0;
+    return &row->range[at];
 }
 
 static void sift_cells(struct sift *sift, const struct sieve_row *row)
 {
-    come(sift, row);
     sieve_cells(sift->sieve, &sift->plan->atoms.subject[row->subject], plan_cells(sift->worker),
                 &sift->fate);
 }

@@ -112,4 +112,34 @@ static inline struct kfl_value value_of_fact(const struct fact *node)
     return value;
 }
 
+/* The first eight bytes of a text, zeros behind its end. */
+static inline uint64_t value_head(const char *text, uint32_t size)
+{
+    uint64_t head = 0;
+
+    if (size >= 8) {
+        __builtin_memcpy(&head, text, 8);
+    } else if (size >= 4) {
+        uint32_t low, high;
+
+        __builtin_memcpy(&low, text, 4);
+        __builtin_memcpy(&high, text + size - 4, 4);
+        head = low | (uint64_t)high << 8 * (size - 4);
+    } else if (size) {
+        head = (uint8_t)text[0] | (uint64_t)(uint8_t)text[size / 2] << 8 * (size / 2) |
+               (uint64_t)(uint8_t)text[size - 1] << 8 * (size - 1);
+    }
+    return head;
+}
+
+/* Are n bytes, more than eight, the same? */
+static inline bool value_same_bytes(const char *a, const char *b, uint32_t n)
+{
+    uint64_t other = 0;
+
+    for (uint32_t at = 0; at < n - 8; at += 8)
+        other |= value_head(a + at, 8) ^ value_head(b + at, 8);
+    return !(other | (value_head(a + n - 8, 8) ^ value_head(b + n - 8, 8)));
+}
+
 #endif

@@ -30,8 +30,9 @@ static const char *const texts[] = {
     "nan",
 };
 static const char *const keys[] = {"a", "Host", "k", "User-Agent", "n", "groupId"};
-static const char *const patterns[] = {"^a", "5..",    "api",     "com$",
-                                       "^$", "[0-9]+", "(?i)GET", "b|c"};
+static const char *const patterns[] = {"^a",          "5..",           "api",       "com$",
+                                       "^$",          "[0-9]+",        "(?i)GET",   "b|c",
+                                       "(api|com)/?", "(?i)EXAM?PLE.", "(?s)k.*00", "^/api(/|$)"};
 static const int64_t ints[] = {0, 1, 5, 500, -3, 80, 42, 100};
 static const char *const addresses[] = {"10.0.0.7", "10.0.0.1", "2001:db8::7", "::ffff:10.0.0.7"};
 
