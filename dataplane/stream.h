@@ -68,6 +68,8 @@ enum stream_flags {
     STREAM_QUIET_0 = 1 << 16,        /* endpoint 0's packets are but counted, unless they have SYN,
                                         FIN or RST: established, or not TCP */
     STREAM_QUIET_1 = 1 << 17,
+    STREAM_BEGUN_0 = 1 << 18, /* next_seq[0] is certain: by a SYN, or bytes have come (tcp.c) */
+    STREAM_BEGUN_1 = 1 << 19,
 };
 
 struct l7;

@@ -110,15 +110,16 @@ void tcp_segment(struct tcp_context *context, struct stream *stream, const struc
 {
     const uint8_t *tcp = packet->data + packet->l4;
     struct incoming in = {stream, packet, position, packet->sender};
-    uint16_t known = (uint16_t)(STREAM_SEQ_0 << packet->sender);
+    uint32_t known = (uint32_t)STREAM_SEQ_0 << packet->sender;
+    uint32_t begun = (uint32_t)STREAM_BEGUN_0 << packet->sender;
 
     if (packet->payload < packet->l4 + 20)
         return;
     in.seq = be32(tcp + 4) + (tcp[13] & SYN ? 1 : 0); /* data may come with the SYN (RFC 7413) */
     in.size = packet->payload_origsize;
     in.present = packet->payload_size < in.size ? packet->payload_size : in.size;
-    if (!(stream->flags & known)) {
-        stream->flags |= known;
+    if (!(stream->flags & known) || (tcp[13] & SYN && !(stream->flags & begun))) {
+        stream->flags |= known | (tcp[13] & SYN ? begun : 0);
         stream->next_seq[in.sender] = in.seq;
     }
     if (in.size && !(tcp[13] & RST))
@@ -161,8 +162,15 @@ static void take(struct tcp_context *context, const struct incoming *in)
 {
     struct stream *stream = in->stream;
     int32_t ahead = distance(in->seq, stream->next_seq[in->sender]);
+    uint32_t begun = (uint32_t)STREAM_BEGUN_0 << in->sender;
     bool fits;
 
+    /* The packet that came first was not the first one (nor is this a keep-alive's byte). */
+    if (ahead < 0 && in->size > 1 && !(stream->flags & begun)) {
+        stream->next_seq[in->sender] = in->seq;
+        ahead = 0;
+    }
+    stream->flags |= begun;
     if (ahead < 0 && ahead + (int64_t)in->size <= 0) {
         count(context, COUNTER_tcp_retransmitted);
         return;

@@ -235,6 +235,27 @@ static void a_stream_picked_up_on_its_way(void)
     finish();
 }
 
+/* In a capture whose packets changed places the first one is not the first. */
+static void what_came_before_the_first_packet_counts(void)
+{
+    begin(true, 64, 64);
+    send((struct piece){KFL_CLIENT, .from = 120});
+    send((struct piece){KFL_SERVER, .from = 300, .flags = 0x11});
+    send((struct piece){KFL_SERVER, .flags = 0x12});
+    send((struct piece){KFL_SERVER, 100, 200});
+    send((struct piece){KFL_CLIENT, 0, 120});
+    send((struct piece){KFL_SERVER, 0, 100});
+    CU_ASSERT(came(KFL_CLIENT, 120, 0, 0));
+    CU_ASSERT(came(KFL_SERVER, 300, 0, 0));
+    finish();
+    begin(true, 64, 64);
+    send((struct piece){KFL_CLIENT, .from = 120});
+    send((struct piece){KFL_CLIENT, 119, 1}); /* keep-alive */
+    send((struct piece){KFL_CLIENT, 120, 10});
+    CU_ASSERT_EQUAL(n_got[KFL_CLIENT], 10);
+    finish();
+}
+
 static void a_lost_segment_is_a_gap_when_it_was_acknowledged(void)
 {
     unsigned n = 0;
@@ -372,6 +393,7 @@ int main(int argc, char **argv)
         {"of two versions the first wins", of_two_versions_the_first_wins},
         {"data in the SYN counts", data_in_the_syn_counts},
         {"a stream picked up on its way", a_stream_picked_up_on_its_way},
+        {"what came before the first packet counts", what_came_before_the_first_packet_counts},
         {"a lost segment is a gap when it was acknowledged",
          a_lost_segment_is_a_gap_when_it_was_acknowledged},
         {"an acknowledgement before its data loses nothing",
