@@ -151,8 +151,9 @@ static int run_command(const struct command *command, int argc, char **argv)
             cli_error(&cli, "'%s' is one argument too many", cli.args[command->args_max]);
         else
             cli_error(&cli, "%s is missing", command->arguments);
-        fprintf(stderr, "usage: tapedeck %s%s %s\n", command->path,
-                command->options->name ? " [OPTION...]" : "", command->arguments);
+        fprintf(stderr, "usage: tapedeck %s%s%s%s\n", command->path,
+                command->options->name ? " [OPTION...]" : "", *command->arguments ? " " : "",
+                command->arguments);
         return CLI_USAGE;
     }
     return command->run(&cli);

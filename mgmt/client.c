@@ -18,6 +18,8 @@ int client_ask(const struct cli *cli, struct doc *request, struct doc **ret_repl
     doc_free(request);
     if (err) {
         cli_error(cli, "%s", *error ? error : strerror(-err));
+        if (err == -ENAMETOOLONG)
+            return CLI_USAGE;
         return err == -EPROTO || err == -EACCES ? CLI_FAILED : CLI_NO_DAEMON;
     }
     if (doc_bool(reply, "ok", false)) {

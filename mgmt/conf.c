@@ -91,10 +91,9 @@ static int read_file(const char *path, bool as_job, struct conf **ret_conf, char
     reader.conf = conf_new(path);
     err = set_initial(&reader, conf_rows, conf_n_rows, reader.conf);
     ensure(!err); /* a default that is refused is a mistake in conf.def */
-    if (path && access(path, R_OK)) {
-        err = -errno;
-        snprintf(reterr_text, CONF_ERROR_SIZE, "%.400s: %s", path, strerror(errno));
-    } else if (path) {
+    if (path)
+        err = conf_check_numbers(path, reterr_text);
+    if (path && !err) {
         char folder[PATH_MAX];
         char *slash;
 
@@ -316,6 +315,8 @@ static int read_value(struct reader *reader, const struct input *input)
     case CONF_TYPE_TEXT:
         if (!input->text)
             return wrong(reader, input, "must be a text: \"...\"");
+        if (strlen(input->text) < (size_t)input->row->min)
+            return wrong(reader, input, "must not be empty");
         *(const char **)input->place = keep(reader->conf, input->text);
         return 0;
     case CONF_TYPE_CHOICE:

@@ -24,7 +24,7 @@ struct conf_row {
     enum conf_type type;
     size_t offset; /* in struct conf, conf_source, conf_job */
     const char *initial;
-    int64_t min, max;
+    int64_t min, max; /* of TEXT: bytes, and nothing */
     bool live;
     const char *help;
 };
@@ -36,5 +36,9 @@ extern const unsigned conf_n_rows, conf_n_source_rows, conf_n_job_rows;
 void conf_row_show(const struct conf_row *row, const void *base, char *buffer, size_t size);
 /* "must be from 1 to 64" */
 void conf_row_show_limits(const struct conf_row *row, char *buffer, size_t size);
+
+/* conf_numbers.c: are all numbers of the file read as they stand there? -> 0 or -errno with the
+ * message. */
+int conf_check_numbers(const char *path, char reterr_text[static CONF_ERROR_SIZE]);
 
 #endif

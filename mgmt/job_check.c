@@ -20,6 +20,9 @@ int job_check_name(const char *name, char reterr_text[static JOB_ERROR_SIZE])
              "name '%.100s': must be 1 to %d letters, digits, '.', '_' or '-', and begin with a "
              "letter or digit",
              name, JOB_NAME_MAX);
+    for (char *c = reterr_text; *c; c++) /* it is one line */
+        if ((unsigned char)*c < 0x20)
+            *c = '?';
     return -EINVAL;
 }
 

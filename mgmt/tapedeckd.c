@@ -66,6 +66,7 @@ static int check(const char *path)
     char error[CONF_ERROR_SIZE], why[JOB_ERROR_SIZE] = "", names_error[NAMES_ERROR_SIZE] = "";
     struct names_pool *pool;
     struct names *names;
+    struct kfl_statement *ring;
     struct timespec now;
     struct conf *conf;
     int status = EXIT_OK;
@@ -75,6 +76,12 @@ static int check(const char *path)
         return EXIT_BAD;
     }
     clock_gettime(CLOCK_REALTIME, &now);
+    if (job_compile(conf->ring_kfl, (uint64_t)now.tv_sec * NS_PER_S, &ring, why)) {
+        fprintf(stderr, "tapedeckd: %s: storage.ring_kfl: %s\n", path, why);
+        status = EXIT_BAD;
+    } else {
+        kfl_statement_free(ring);
+    }
     for (unsigned i = 0; i < conf->n_jobs; i++) {
         if (job_check(&conf->jobs[i], (uint64_t)now.tv_sec * NS_PER_S, why)) {
             fprintf(stderr, "tapedeckd: %s: jobs[%u] '%.64s': %s\n", path, i, conf->jobs[i].name,

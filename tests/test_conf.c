@@ -134,12 +134,37 @@ static void values_are_read(void)
     conf_free(conf);
 }
 
+static void numbers_are_read_as_they_stand_there(void)
+{
+    char error[CONF_ERROR_SIZE] = "";
+    struct conf *conf;
+
+    CU_ASSERT_EQUAL_FATAL(
+        conf_read(file("numbers", "# \" 9999999999\nstorage: { limit = 5000000000L; // a comment\n"
+                                  "free_min = 2147483647; segment_size = 0x7fffffff; };"),
+                  &conf, error),
+        0);
+    CU_ASSERT_EQUAL(conf->storage_limit, UINT64_C(5000000000));
+    CU_ASSERT_EQUAL(conf->free_min, INT32_MAX);
+    CU_ASSERT_EQUAL(conf->segment_size, INT32_MAX);
+    conf_free(conf);
+    CU_ASSERT_EQUAL(conf_read(folder, &conf, error), -EISDIR);
+    CU_ASSERT_PTR_NOT_NULL(strstr(error, "Is a directory"));
+}
+
 static void refusals_say_line_and_way_out(void)
 {
     static const struct {
         const char *text, *message;
     } rows[] = {
         {"\nlokback: { };", ":2: lokback: unknown key: did you mean lookback?"},
+        {"/* 9999999999 */ # 9999999999\n// 9\nstorage: { path = \"\\\"9999999999\";\n limit = "
+         "5000000000; };",
+         ":4: 5000000000: too large for a plain number: write it with a unit"},
+        {"lookback: { size = 0x123456789; };", ":1: 0x123456789: too large"},
+        {"storage: { limit = 99999999999999999999L; };", ":1: 99999999999999999999L: too large"},
+        {"storage: { path = \"\"; };", "storage.path = \"\": must not be empty"},
+        {"control: { socket = \"\"; };", "control.socket = \"\": must not be empty"},
         {"zzz = 1;", ":1: zzz: unknown key: there are sources jobs cores streams lookback storage "
                      "names control security metrics limits"},
         {"lookback: {\n siez = \"1Mi\"; };", ":2: lookback.siez: unknown key: did you mean size?"},
@@ -236,6 +261,7 @@ int main(int argc, char **argv)
         {"the shipped file shows every key with its default",
          the_shipped_file_shows_every_key_with_its_default},
         {"values are read", values_are_read},
+        {"numbers are read as they stand there", numbers_are_read_as_they_stand_there},
         {"refusals say line and way out", refusals_say_line_and_way_out},
         {"a missing file is said", a_missing_file_is_said},
         {"a job is written as it is read", a_job_is_written_as_it_is_read},
