@@ -167,8 +167,13 @@ static int write_out(struct export *export)
         .progress = progress_callback,
         .progress_context = &progress,
     };
+    uint64_t stream = (uint64_t)values.stream;
     int err;
 
+    if (values.stream >= 0 && !values.kfl) {
+        config.wanted = export_wants_stream;
+        config.wanted_context = &stream;
+    }
     snprintf(path, sizeof(path), "%s", values.out ? values.out : cli->args[0]);
     if (!values.out)
         snprintf(path + strlen(path), sizeof(path) - strlen(path), ".pcapng");

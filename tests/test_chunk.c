@@ -46,13 +46,19 @@ static struct chunk_directory directory_of(const struct chunk *chunk)
     return directory;
 }
 
-/* What is behind the directory's head, aligned. */
+static const uint8_t *directory_filter(const struct chunk *chunk)
+{
+    return chunk->data + chunk->directory + sizeof(struct chunk_directory);
+}
+
+/* What is behind the directory's head and filter, aligned. */
 static const void *directory_rows(const struct chunk *chunk)
 {
     static uint64_t rows[CHUNK_SIZE_MIN / 8];
+    uint64_t before =
+        sizeof(struct chunk_directory) + chunk_filter_size(directory_of(chunk).n_streams);
 
-    memcpy(rows, chunk->data + chunk->directory + sizeof(struct chunk_directory),
-           chunk->directory_size - sizeof(struct chunk_directory));
+    memcpy(rows, chunk->data + chunk->directory + before, chunk->directory_size - before);
     return rows;
 }
 
@@ -116,7 +122,31 @@ static void a_chunk_is_whole_blocks_and_a_directory(void)
     CU_ASSERT(runs[0].stream == 0 && runs[0].packets == 2 && runs[0].offset == 0);
     CU_ASSERT(runs[1].stream == 1 && runs[1].packets == 1);
     CU_ASSERT(runs[2].stream == 0 && runs[2].packets == 1);
+    CU_ASSERT(chunk_filter_may_have(directory_filter(chunk), 2, 1));
+    CU_ASSERT(chunk_filter_may_have(directory_filter(chunk), 2, 2));
+    CU_ASSERT_FALSE(chunk_filter_may_have(directory_filter(chunk), 0, 1));
     end();
+}
+
+static void a_filter_has_what_is_there_and_little_else(void)
+{
+    enum { MANY = 1000, OTHERS = 100000 };
+    static struct chunk_stream streams[MANY];
+    static uint8_t filter[2 * MANY + 8];
+    unsigned there = 0, wrong = 0;
+
+    for (unsigned n = 1; n <= MANY; n += n < 20 ? 1 : 490) {
+        for (unsigned i = 0; i < n; i++)
+            streams[i].number = 5 + 3 * (uint64_t)i; /* of one of three classifiers */
+        chunk_filter_make(filter, streams, n);
+        for (unsigned i = 0; i < n; i++)
+            there += chunk_filter_may_have(filter, n, streams[i].number);
+        CU_ASSERT_EQUAL(there, n);
+        there = 0;
+    }
+    for (uint64_t i = 0; i < OTHERS; i++)
+        wrong += i % 3 != 2 && chunk_filter_may_have(filter, MANY, i);
+    CU_ASSERT(wrong < OTHERS / 100);
 }
 
 static void a_full_chunk_makes_place_for_the_next(void)
@@ -282,6 +312,7 @@ int main(int argc, char **argv)
 {
     static const struct tap_test tests[] = {
         {"a chunk is whole blocks and a directory", a_chunk_is_whole_blocks_and_a_directory},
+        {"a filter has what is there and little else", a_filter_has_what_is_there_and_little_else},
         {"a full chunk makes place for the next", a_full_chunk_makes_place_for_the_next},
         {"one stream a packet fills the directory, too",
          one_stream_a_packet_fills_the_directory_too},

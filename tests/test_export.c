@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -166,6 +167,22 @@ static int count_chunk(void *context, const struct index_chunk *chunk)
     return 0;
 }
 
+static void an_output_that_is_full_ends_it(void)
+{
+    struct lab lab;
+    struct export *export;
+    char error[EXPORT_ERROR_SIZE] = "";
+
+    record(&lab, "full");
+    export = export_of(&lab, "full", NULL, 0);
+    export->config.output = open("/dev/full", O_WRONLY);
+    CU_ASSERT_EQUAL(export_run(&export->config, &export->result, error), -ENOSPC);
+    CU_ASSERT_PTR_NOT_NULL(strstr(error, "writing the export: No space left"));
+    CU_ASSERT_EQUAL(export->result.bytes, 0);
+    close(export->config.output);
+    lab_end(&lab);
+}
+
 static void an_index_is_the_same_made_again(void)
 {
     struct lab lab;
@@ -202,6 +219,7 @@ int main(int argc, char **argv)
         {"an export of a stream reads little", an_export_of_a_stream_reads_little},
         {"what is deleted meanwhile is exported all the same",
          what_is_deleted_meanwhile_is_exported_all_the_same},
+        {"an output that is full ends it", an_output_that_is_full_ends_it},
         {"an index is the same made again", an_index_is_the_same_made_again},
         {0},
     };

@@ -26,6 +26,9 @@ struct chunk_pool {
     struct chunk_slot slots[KFL_SLOT_MAX];
 };
 
+enum { FILTER_BITS = 4 }; /* of a stream */
+
+static uint64_t filter_bit(uint64_t number, unsigned k, uint32_t n_streams);
 static int map_memory(struct chunk_pool *pool);
 static int lane_init(struct chunk_pool *pool, unsigned lane, unsigned first, unsigned n);
 
@@ -176,8 +179,8 @@ void chunk_close(struct chunk *chunk, const struct chunk_directory *directory,
 {
     uint32_t streams_size = directory->n_streams * (uint32_t)sizeof(*streams);
     uint32_t runs_size = directory->n_runs * (uint32_t)sizeof(*runs);
-    uint32_t body =
-        chunk_directory_size(directory->n_streams, directory->n_runs, directory->text_size);
+    uint32_t body = (uint32_t)chunk_directory_size(directory->n_streams, directory->n_runs,
+                                                   directory->text_size);
     uint32_t end =
         (chunk->used + PCAPNG_PADDING_MIN + body + CHUNK_ALIGN - 1) / CHUNK_ALIGN * CHUNK_ALIGN;
     struct chunk_directory head = *directory;
@@ -196,12 +199,47 @@ void chunk_close(struct chunk *chunk, const struct chunk_directory *directory,
     at += 8;
     memcpy(at, &head, sizeof(head));
     at += sizeof(head);
+    chunk_filter_make(at, streams, head.n_streams);
+    at += chunk_filter_size(head.n_streams);
     if (streams_size)
         memcpy(at, streams, streams_size);
     if (runs_size)
         memcpy(at + streams_size, runs, runs_size);
     if (head.text_size)
         memcpy(at + streams_size + runs_size, text, head.text_size);
+}
+
+void chunk_filter_make(uint8_t *filter, const struct chunk_stream *streams, uint32_t n_streams)
+{
+    memset(filter, 0, chunk_filter_size(n_streams));
+    for (uint32_t i = 0; i < n_streams; i++)
+        for (unsigned k = 0; k < FILTER_BITS; k++) {
+            uint64_t bit = filter_bit(streams[i].number, k, n_streams);
+
+            filter[bit / 8] |= (uint8_t)(1 << bit % 8);
+        }
+}
+
+bool chunk_filter_may_have(const uint8_t *filter, uint32_t n_streams, uint64_t number)
+{
+    bool has = n_streams;
+
+    for (unsigned k = 0; k < FILTER_BITS && has; k++) {
+        uint64_t bit = filter_bit(number, k, n_streams);
+
+        has = filter[bit / 8] >> bit % 8 & 1;
+    }
+    return has;
+}
+
+/* Two hashes make as many as are needed. */
+static uint64_t filter_bit(uint64_t number, unsigned k, uint32_t n_streams)
+{
+    uint64_t hash = number * UINT64_C(0x9e3779b97f4a7c15);
+
+    hash = (hash ^ hash >> 32) * UINT64_C(0xbf58476d1ce4e5b9);
+    hash ^= hash >> 29;
+    return ((uint32_t)hash + k * (hash >> 32 | 1)) % (8 * chunk_filter_size(n_streams));
 }
 
 struct chunk *chunk_at(const struct chunk_pool *pool, unsigned number)

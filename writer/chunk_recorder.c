@@ -22,8 +22,8 @@ enum {
     ARENA_SIZE = 16 << 20,
     /* What one more packet can need besides its block: a stream with two names, a run, a comment.
      */
-    PACKET_SLACK = sizeof(struct chunk_stream) + sizeof(struct chunk_run) + COMMENT_SIZE_MAX + 8 +
-                   2 * (NAME_SIZE_MAX + 1) + 2 * (24 + NAME_SIZE_MAX + 1) + CHUNK_ALIGN / 8,
+    PACKET_SLACK = sizeof(struct chunk_stream) + 2 + sizeof(struct chunk_run) + COMMENT_SIZE_MAX +
+                   8 + 2 * (NAME_SIZE_MAX + 1) + 2 * (24 + NAME_SIZE_MAX + 1) + CHUNK_ALIGN / 8,
 };
 
 /* A stream that has just matched. */
@@ -393,7 +393,7 @@ static uint32_t closing_size(const struct lane *lane)
     const struct chunk_directory *d = &lane->directory;
 
     return lane->names_size + PCAPNG_PADDING_MIN +
-           chunk_directory_size(d->n_streams, d->n_runs, d->text_size);
+           (uint32_t)chunk_directory_size(d->n_streams, d->n_runs, d->text_size);
 }
 
 /* Is there room for a block of this size, with all that it may bring along? */

@@ -11,13 +11,14 @@
 
 #include "../dataplane/interface.h"
 #include "../dataplane/pcapng_block.h"
+#include "export_out.h"
 #include "export_part.h"
 #include "pcapng_read.h"
 
 enum {
     SECRETS_MAX = 64 << 20,
+    HEAD_STEP = 16 << 10,
     OTHER_FILES = 64,
-    OUT_SIZE = 1 << 20,
     NAMES_SEEN = 1 << 16,
     PROGRESS_BYTES = 8 << 20,
     FILES_MAX = 64
@@ -52,14 +53,14 @@ struct export_run {
     unsigned walking;
     uint64_t *names_seen;
     uint8_t *rows;
-    uint8_t *out;
-    uint32_t out_used;
+    struct export_out *out;
 };
 
 static int fail(struct export_run *run, int error, unsigned segment, const char *what);
 static bool open_files(struct export_run *run);
 static int collect(struct export_run *run);
-static int collect_chunk(void *context, const struct index_chunk *chunk);
+static int collect_segment(struct export_run *run, const char *path);
+static int collect_chunk(struct export_run *run, const struct index_chunk *chunk);
 static int collect_interfaces(struct export_run *run, const struct index_chunk *chunk);
 static bool collect_secrets(struct export_run *run, const struct pcapng_block *block);
 static int begin_output(struct export_run *run);
@@ -68,8 +69,8 @@ static int load(struct export_run *run, struct export_part *part);
 static int put_names(struct export_run *run, struct export_part *part,
                      const struct index_chunk *chunk);
 static int put_packet(struct export_run *run, struct export_part *part);
-static int put(struct export_run *run, const void *bytes, uint32_t size);
-static int flush(struct export_run *run);
+static int put(struct export_run *run, const void *bytes, uint64_t size);
+static int fail_writing(struct export_run *run, int error);
 static void heap_push(struct export_run *run, struct export_part *part);
 static void heap_sink(struct export_run *run, size_t at);
 static bool before(const struct export_part *a, const struct export_part *b);
@@ -89,7 +90,7 @@ int export_run(const struct export_config *config, struct export_result *ret_res
                char reterr_text[static EXPORT_ERROR_SIZE])
 {
     struct export_run *run = calloc(1, sizeof(*run));
-    int error = -ENOMEM;
+    int error = -ENOMEM, last;
 
     if (!run)
         return -ENOMEM;
@@ -98,12 +99,12 @@ int export_run(const struct export_config *config, struct export_result *ret_res
     run->maps = calloc(config->n_segments + 1, sizeof(*run->maps));
     run->names_seen = calloc(NAMES_SEEN, sizeof(*run->names_seen));
     run->rows = aligned_alloc(64, INDEX_DIRECTORY_MAX);
-    run->out = malloc(OUT_SIZE);
     if (config->n_segments > UINT16_MAX) {
         error = -E2BIG;
         snprintf(reterr_text, EXPORT_ERROR_SIZE, "%u segments are too many at once",
                  config->n_segments);
-    } else if (open_files(run) && run->maps && run->names_seen && run->rows && run->out) {
+    } else if (open_files(run) && run->maps && run->names_seen && run->rows &&
+               !export_out_open(config->output, &run->out)) {
         error = collect(run);
     } else {
         snprintf(reterr_text, EXPORT_ERROR_SIZE, "out of memory");
@@ -114,8 +115,9 @@ int export_run(const struct export_config *config, struct export_result *ret_res
         error = begin_output(run);
     if (!error)
         error = merge(run);
-    if (!error)
-        error = flush(run);
+    last = export_out_close(run->out, &run->result.bytes);
+    if (!error && last)
+        error = fail_writing(run, last);
     *ret_result = run->result;
     for (size_t i = 0; i < run->n_parts; i++)
         export_part_drop(&run->parts[i]);
@@ -133,7 +135,6 @@ int export_run(const struct export_config *config, struct export_result *ret_res
     free(run->maps);
     free(run->names_seen);
     free(run->rows);
-    free(run->out);
     free(run);
     return error;
 }
@@ -174,17 +175,10 @@ static int collect(struct export_run *run)
     int error = 0;
 
     for (unsigned i = 0; i < run->config->n_segments && !error; i++) {
-        struct index_walk walk;
-
         run->walking = i;
         if (access(run->config->segments[i], F_OK))
             continue;
-        error = pcapng_read_open(&run->head_reader, run->config->segments[i]);
-        if (!error) {
-            error = index_walk(run->config->segments[i], true, collect_chunk, run, &walk);
-            run->result.n_damaged += !error && walk.damaged;
-            pcapng_read_close(&run->head_reader);
-        }
+        error = collect_segment(run, run->config->segments[i]);
         if (error == -ENOENT) { /* deleted since it was opened, before it was looked at */
             run->result.n_gone++;
             error = 0;
@@ -198,9 +192,30 @@ static int collect(struct export_run *run)
     return error;
 }
 
-static int collect_chunk(void *context, const struct index_chunk *chunk)
+static int collect_segment(struct export_run *run, const char *path)
 {
-    struct export_run *run = context;
+    struct index_cursor cursor;
+    struct index_chunk chunk;
+    int got, error = pcapng_read_open(&run->head_reader, path);
+
+    if (error)
+        return error;
+    run->head_reader.step = HEAD_STEP;
+    error = index_cursor_open(&cursor, path, true);
+    if (!error) {
+        if (run->config->wanted == export_wants_stream)
+            index_cursor_look_for(&cursor, run->config->wanted_context);
+        while (!error && (got = index_cursor_next(&cursor, &chunk)) != 0)
+            error = got < 0 ? got : collect_chunk(run, &chunk);
+        run->result.n_damaged += !error && cursor.walk.damaged;
+        index_cursor_close(&cursor);
+    }
+    pcapng_read_close(&run->head_reader);
+    return error;
+}
+
+static int collect_chunk(struct export_run *run, const struct index_chunk *chunk)
+{
     const struct export_config *config = run->config;
     struct export_part part = {.offset = chunk->offset,
                                .size = chunk->size,
@@ -303,13 +318,15 @@ static int begin_output(struct export_run *run)
                                            .comment = run->config->comment};
     int error;
 
-    run->out_used = pcapng_section_block(run->out, &section);
+    error = put(run, run->rows, pcapng_section_block(run->rows, &section));
+    if (error)
+        return error;
     for (unsigned i = 0; i < run->n_interfaces; i++) {
         error = put(run, run->interfaces[i].block, run->interfaces[i].size);
         if (error)
             return error;
     }
-    return put(run, run->secrets, (uint32_t)run->secrets_size);
+    return put(run, run->secrets, run->secrets_size);
 }
 
 /* ---- merging ---- */
@@ -473,45 +490,17 @@ static int put_packet(struct export_run *run, struct export_part *part)
     return put(run, block, packet->size);
 }
 
-static int put(struct export_run *run, const void *bytes, uint32_t size)
+static int put(struct export_run *run, const void *bytes, uint64_t size)
 {
-    while (size) {
-        uint32_t n = OUT_SIZE - run->out_used;
+    int error = export_out_put(run->out, bytes, size);
 
-        n = size < n ? size : n;
-        memcpy(run->out + run->out_used, bytes, n);
-        run->out_used += n;
-        bytes = (const uint8_t *)bytes + n;
-        size -= n;
-        if (run->out_used == OUT_SIZE) {
-            int error = flush(run);
-
-            if (error)
-                return error;
-        }
-    }
-    return 0;
+    return error ? fail_writing(run, error) : 0;
 }
 
-static int flush(struct export_run *run)
+static int fail_writing(struct export_run *run, int error)
 {
-    for (uint32_t done = 0; done < run->out_used;) {
-        ssize_t n = write(run->config->output, run->out + done, run->out_used - done);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0) {
-            int error = -errno;
-
-            snprintf(run->error_text, EXPORT_ERROR_SIZE, "writing the export: %s",
-                     strerror(-error));
-            return error;
-        }
-        done += (uint32_t)n;
-        run->result.bytes += (uint64_t)n;
-    }
-    run->out_used = 0;
-    return 0;
+    snprintf(run->error_text, EXPORT_ERROR_SIZE, "writing the export: %s", strerror(-error));
+    return error;
 }
 
 /* ---- heap ---- */

@@ -10,7 +10,7 @@
  * same. Only chunks with something wanted are read. Packets of equal time keep the order of the
  * files. Segments that are being written can be exported: as far as they are on disk.
  *
- * Thread: any; one call is one export. */
+ * Thread: any; one call is one export. A thread of its own writes while the next is merged. */
 #ifndef WRITER_EXPORT_H
 #define WRITER_EXPORT_H
 
@@ -45,7 +45,7 @@ struct export_result {
 int export_run(const struct export_config *config, struct export_result *ret_result,
                char reterr_text[static EXPORT_ERROR_SIZE]);
 
-/* `wanted` for one number: context points to it. */
+/* `wanted` for one number: context points to it. Then hardly more is read than its chunks. */
 bool export_wants_stream(void *context, unsigned segment, uint64_t stream);
 
 #endif

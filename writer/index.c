@@ -11,7 +11,10 @@
 #include "io.h"
 #include "pcapng_read.h"
 
+enum { LOOK_STEP = 512 }; /* header and filter of a chunk with some 200 streams */
+
 static int next_of_index(struct index_cursor *cursor, struct index_chunk *ret_chunk);
+static bool passes_over(struct index_cursor *cursor, const struct chunk_directory *d);
 static int next_of_blocks(struct index_cursor *cursor, struct index_chunk *ret_chunk);
 static int write_directory(void *context, const struct index_chunk *chunk);
 
@@ -50,6 +53,12 @@ int index_cursor_open(struct index_cursor *ret_cursor, const char *segment_path,
     }
     *ret_cursor = cursor;
     return 0;
+}
+
+void index_cursor_look_for(struct index_cursor *cursor, const uint64_t *stream)
+{
+    cursor->only = stream;
+    cursor->index.step = LOOK_STEP;
 }
 
 void index_cursor_close(struct index_cursor *cursor)
@@ -125,18 +134,18 @@ uint32_t index_parse(const uint8_t *body, uint64_t size, uint8_t *rows,
 {
     struct chunk_directory d;
     struct index_chunk chunk;
-    uint64_t total;
+    uint64_t total, filter_size;
     uint32_t rows_size;
 
     if (size < sizeof(d))
         return 0;
     memcpy(&d, body, sizeof(d));
-    total = sizeof(d) + (uint64_t)d.n_streams * sizeof(struct chunk_stream) +
-            (uint64_t)d.n_runs * sizeof(struct chunk_run) + (((uint64_t)d.text_size + 7) & ~7ULL);
+    total = chunk_directory_size(d.n_streams, d.n_runs, d.text_size);
+    filter_size = chunk_filter_size(d.n_streams);
     if (d.magic != CHUNK_DIRECTORY_MAGIC || total > size || total > INDEX_DIRECTORY_MAX)
         return 0;
-    rows_size = (uint32_t)(total - sizeof(d));
-    memcpy(rows, body + sizeof(d), rows_size);
+    rows_size = (uint32_t)(total - sizeof(d) - filter_size);
+    memcpy(rows, body + sizeof(d) + filter_size, rows_size);
     chunk = (struct index_chunk){.offset = d.offset,
                                  .size = d.size,
                                  .n_streams = d.n_streams,
@@ -173,11 +182,13 @@ static int next_of_index(struct index_cursor *cursor, struct index_chunk *ret_ch
         if (!body)
             return 0;
         memcpy(&d, body, sizeof(d));
-        size = sizeof(d) + (uint64_t)d.n_streams * sizeof(struct chunk_stream) +
-               (uint64_t)d.n_runs * sizeof(struct chunk_run) +
-               (((uint64_t)d.text_size + 7) & ~7ULL);
+        size = chunk_directory_size(d.n_streams, d.n_runs, d.text_size);
         if (d.magic != CHUNK_DIRECTORY_MAGIC || size > INDEX_DIRECTORY_MAX)
             return 0;
+        if (cursor->only && passes_over(cursor, &d)) {
+            cursor->index_at += size;
+            continue;
+        }
         body = pcapng_read_bytes(&cursor->index, cursor->index_at, (uint32_t)size);
         parsed = body ? index_parse(body, size, cursor->rows, ret_chunk) : 0;
         if (!parsed || ret_chunk->offset > cursor->walk.end)
@@ -194,6 +205,23 @@ static int next_of_index(struct index_cursor *cursor, struct index_chunk *ret_ch
         cursor->index_at += parsed;
         return 1;
     }
+}
+
+/* Is it the next chunk, whole on disk, and without the stream that is looked for? */
+static bool passes_over(struct index_cursor *cursor, const struct chunk_directory *d)
+{
+    const uint8_t *filter;
+
+    if (!d->n_streams || d->offset != cursor->walk.end ||
+        d->offset + d->size > (uint64_t)lseek(cursor->segment.file, 0, SEEK_END))
+        return false;
+    filter = pcapng_read_bytes(&cursor->index, cursor->index_at + sizeof(*d),
+                               (uint32_t)chunk_filter_size(d->n_streams));
+    if (!filter || chunk_filter_may_have(filter, d->n_streams, *cursor->only))
+        return false;
+    cursor->walk.end += d->size;
+    cursor->walk.n_chunks++;
+    return true;
 }
 
 /* What the index does not have: blocks up to the padding block with a directory. */
@@ -231,11 +259,18 @@ static int write_directory(void *context, const struct index_chunk *chunk)
                                          .text_size = chunk->text_size,
                                          .first_ns = chunk->first_ns,
                                          .last_ns = chunk->last_ns};
-    size_t rows =
-        chunk_directory_size(chunk->n_streams, chunk->n_runs, chunk->text_size) - sizeof(head);
+    size_t filter_size = chunk_filter_size(chunk->n_streams);
+    size_t rows = chunk_directory_size(chunk->n_streams, chunk->n_runs, chunk->text_size) -
+                  sizeof(head) - filter_size;
+    uint8_t *filter = malloc(filter_size + 1);
+    int error = filter ? 0 : -ENOMEM;
 
-    if (fwrite(&head, sizeof(head), 1, context) != 1 ||
-        (rows && fwrite(chunk->streams, rows, 1, context) != 1))
-        return -EIO;
-    return 0;
+    if (filter)
+        chunk_filter_make(filter, chunk->streams, chunk->n_streams);
+    if (!error && (fwrite(&head, sizeof(head), 1, context) != 1 ||
+                   (filter_size && fwrite(filter, filter_size, 1, context) != 1) ||
+                   (rows && fwrite(chunk->streams, rows, 1, context) != 1)))
+        error = -EIO;
+    free(filter);
+    return error;
 }

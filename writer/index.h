@@ -43,11 +43,14 @@ int index_walk(const char *segment_path, bool use_index,
  * of a segment that grows; walk.damaged may then be a chunk that is being written); -errno. */
 struct index_cursor {
     struct pcapng_reader segment, index;
-    uint64_t index_at; /* the next record of the index */
+    uint64_t index_at;    /* the next record of the index */
+    const uint64_t *only; /* chunks that cannot have this stream are passed over; null: none are */
     uint8_t *rows;
     struct index_walk walk; /* so far */
 };
 int index_cursor_open(struct index_cursor *ret_cursor, const char *segment_path, bool use_index);
+/* Before the first chunk: little is read but of those that may have this stream. */
+void index_cursor_look_for(struct index_cursor *cursor, const uint64_t *stream);
 int index_cursor_next(struct index_cursor *cursor, struct index_chunk *ret_chunk);
 void index_cursor_close(struct index_cursor *cursor);
 

@@ -14,7 +14,7 @@ int pcapng_read_open(struct pcapng_reader *reader, const char *path)
 {
     int error;
 
-    *reader = (struct pcapng_reader){.size = READ_SIZE};
+    *reader = (struct pcapng_reader){.size = READ_SIZE, .step = READ_SIZE};
     reader->file = open(path, O_RDONLY | O_CLOEXEC);
     if (reader->file < 0)
         return -errno;
@@ -83,6 +83,7 @@ const uint8_t *pcapng_read_bytes(struct pcapng_reader *reader, uint64_t offset, 
 static int fill(struct pcapng_reader *reader, uint64_t offset, uint32_t n)
 {
     uint64_t end = reader->begin + reader->filled;
+    uint32_t step;
 
     if (offset >= reader->begin && offset + n <= end)
         return (int)(end - offset);
@@ -101,9 +102,10 @@ static int fill(struct pcapng_reader *reader, uint64_t offset, uint32_t n)
         memmove(reader->buffer, reader->buffer + (offset - reader->begin), reader->filled);
     }
     reader->begin = offset;
+    step = reader->step > n ? reader->step : n;
     while (reader->filled < n) {
-        ssize_t got = pread(reader->file, reader->buffer + reader->filled,
-                            reader->size - reader->filled, (off_t)(offset + reader->filled));
+        ssize_t got = pread(reader->file, reader->buffer + reader->filled, step - reader->filled,
+                            (off_t)(offset + reader->filled));
 
         if (got < 0 && errno == EINTR)
             continue;

@@ -23,6 +23,7 @@ struct pcapng_reader {
     uint64_t offset; /* of the next block */
     uint64_t begin;  /* of the buffer's first byte in the file */
     uint32_t filled, size;
+    uint32_t step; /* bytes that are read at once; more when more is asked for */
     uint8_t *buffer;
 };
 

@@ -331,7 +331,8 @@ static int rest_close(const struct rest *rest, const char *path)
     struct chunk chunk = {.used = 0, .n_packets = rest->n_runs};
     const struct chunk_directory directory = {.n_streams = rest->n_streams, .n_runs = rest->n_runs};
     uint64_t size = rest->end - rest->begin;
-    uint32_t closing = chunk_directory_size(rest->n_streams, rest->n_runs, 0) + 2 * CHUNK_ALIGN;
+    uint32_t closing =
+        (uint32_t)chunk_directory_size(rest->n_streams, rest->n_runs, 0) + 2 * CHUNK_ALIGN;
     uint32_t into = (uint32_t)(size % CHUNK_ALIGN);
     struct chunk_directory head;
     int error = 0, file = open(path, O_RDWR | O_CLOEXEC);
