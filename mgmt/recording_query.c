@@ -8,6 +8,7 @@
 
 #include "../dataplane/pipeline.h"
 #include "../kfl-jit/ensure.h"
+#include "../kfl-jit/pushdown.h"
 #include "../writer/segment_source.h"
 
 enum { STREAMS_MAX = 16 << 20, LINE_SIZE = 64 << 20, ARENA_SIZE = 256 << 20 };
@@ -16,6 +17,7 @@ static const uint64_t l7_bytes = 64 << 20, waiting_bytes = 16 << 20; /* they gro
 struct run {
     struct recorder recorder;
     const struct recording_query *query;
+    struct kfl_pushdown wanted; /* what the statement needs of addresses, ports and layer 4 */
     struct kfl_arena *arena;
     char *line;
     bool ended;
@@ -24,6 +26,7 @@ struct run {
 static int build(const struct cli *cli, struct run *run, const struct recording_files *files,
                  struct source *source, const struct kfl_statement *statement,
                  struct pipeline **ret_pipeline);
+static bool may_match(void *context, const struct chunk_stream *stream, uint64_t place);
 static void found(struct run *run, const struct stream *stream);
 
 /* ---- the recorder: verdicts and entries, no packets ---- */
@@ -100,8 +103,9 @@ static const struct recorder_ops ops = {
 int recording_query_run(const struct cli *cli, const struct recording_files *files,
                         const struct kfl_statement *statement, const struct recording_query *query)
 {
-    const struct segment_source_config config = {.folder = files->folder, .recording = files->name};
     struct run run = {.recorder = {.ops = &ops}, .query = query};
+    const struct segment_source_config config = {
+        .folder = files->folder, .recording = files->name, .wanted = may_match, .context = &run};
     struct segment_source *source = NULL;
     struct pipeline *pipeline = NULL;
     int err = segment_source_open(&config, 0, &source);
@@ -165,7 +169,41 @@ static int build(const struct cli *cli, struct run *run, const struct recording_
         err = kfl_plan_create(&job, 1, 1, run->query->entry, &plan, &culprit, &messages);
     if (err && messages.n)
         cli_error(cli, "%s", messages.message[0].text);
+    if (!err)
+        kfl_pushdown_of_slot(plan, 0, &run->wanted); /* without memory it is everything */
     return err ? err : pipeline_publish(*ret_pipeline, plan, kfl_plan_jobs(plan));
+}
+
+/* What the index knows of a stream may rule it out: then it is not read. */
+static bool may_match(void *context, const struct chunk_stream *stream, uint64_t place)
+{
+    const struct run *run = context;
+    struct kfl_pushdown_packet packet;
+    if (stream->key.ip_version & STREAM_KEY_NO_PORTS)
+        return true;
+    switch ((enum kfl_l4)stream->l4) {
+    case KFL_L4_TCP:
+        packet.kind = KFL_PUSHDOWN_TCP;
+        break;
+    case KFL_L4_UDP:
+        packet.kind = KFL_PUSHDOWN_UDP;
+        break;
+    case KFL_L4_SCTP:
+        packet.kind = KFL_PUSHDOWN_SCTP;
+        break;
+    case KFL_L4_ICMP:
+        packet.kind = KFL_PUSHDOWN_ICMP;
+        break;
+    default: /* the condition says nothing of others */
+        return true;
+    }
+    if (stream->key.ip_version == 6)
+        packet.kind += KFL_PUSHDOWN_IPV6;
+    for (unsigned i = 0; i < 2; i++) {
+        memcpy(packet.addr[i], stream->key.addr[i], 16);
+        packet.port[i] = stream->l4 == KFL_L4_ICMP ? KFL_PUSHDOWN_NO_PORT : stream->key.port[i];
+    }
+    return kfl_pushdown_wants(&run->wanted, &packet);
 }
 
 static void found(struct run *run, const struct stream *stream)
