@@ -162,6 +162,7 @@ def disk(scale):
         table.skip(group, "fio", "it is not installed")
     table.add(group, "tapedeck, one classifier", ours, loss=sum(r["dropped"] for r in rows),
               cpu_ns_a_packet=statistics.median(r["ns_packet"] for r in rows), GB=round(rows[0]["written"] / 1e9, 1),
+              packets_alone=f"{100 * rows[0]['bytes'] / rows[0]['written']:.0f} %",
               overhead=round((rows[0]["written"] - rows[0]["bytes"]) / rows[0]["packets"], 1))
     table.target(group, "tapedeck, one classifier", "fio, O_DIRECT, 1 MiB, 16 in flight", least=0.85)
     table.save()

@@ -34,7 +34,7 @@ def noise():
 def machine():
     with open("/proc/cpuinfo") as file:
         facts = [line.split(":") for line in file if ":" in line]
-    fact = lambda name: next((value.strip() for key, value in facts if key.strip() == name), "?")
+    fact = lambda name: next((value.strip() for key, value in facts if key.strip() == name), "0")
     return {"cpu": fact("model name"), "mhz": fact("cpu MHz"), "cores": os.cpu_count(), "kernel": platform.release(),
             "load": round(os.getloadavg()[0], 2), "noise": noise(), "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
 
@@ -64,9 +64,10 @@ class Table:
 
     def __init__(self, name, unit):
         self.name, self.unit, self.rows, self.targets, self.machine = name, unit, [], [], machine()
+        self.skipped = {}
         print(f"\n{name}: {unit}; median [lowest..highest] of the rounds, ratio to the first of its group\n"
-              f"  {machine_line(self.machine)}" + ("\n  others are at work: look at the spread" if self.machine["load"] > 0.5
-                                                   or self.machine["noise"] > 0.1 else ""), flush=True)
+              f"  {machine_line(self.machine)}" + ("\n  others are at work: look at the spread" if self.machine["noise"] > 0.1
+                                                   else ""), flush=True)
 
     def add(self, group, label, values, **more):
         row = {"group": group, "label": label, "median": statistics.median(values), "low": min(values), "high": max(values),
@@ -80,6 +81,7 @@ class Table:
         return row
 
     def skip(self, group, label, reason):
+        self.skipped[label] = reason
         print(f"  {group:22} {label:38} not measured: {reason}", flush=True)
 
     def find(self, group, label):
@@ -102,7 +104,7 @@ class Table:
         os.makedirs(RESULTS, exist_ok=True)
         with open(os.path.join(RESULTS, self.name + ".json"), "w") as file:
             json.dump({"bench": self.name, "unit": self.unit, "machine": self.machine, "load_after": round(os.getloadavg()[0], 2),
-                       "noise_after": noise(), "rows": self.rows, "targets": self.targets}, file, indent=1)
+                       "noise_after": noise(), "skipped": self.skipped, "rows": self.rows, "targets": self.targets}, file, indent=1)
         draw(os.path.join(RESULTS, self.name + ".svg"), [(f"{self.name} ({self.unit})", self.rows)], self.machine)
 
 

@@ -4,6 +4,7 @@ from report import load, machine_line
 WIRES = (10, 25, 100)  # Gbit/s
 SIZES = {"64 bytes": 64, "IMIX": (7 * 64 + 4 * 594 + 1518) / 12, "jumbo": 9000}
 ON_THE_WIRE = 20  # preamble and gap of each frame
+IN_LOOKBACK = 110  # bytes of a packet besides its own: struct lookback_record, the PCAPNG block's header, padding
 WAYS = (("all jobs out", "no job wants anything"), ("all open, into the lookback", "nothing decided: all into the lookback"),
         ("everything recorded, to memory", "everything recorded"))
 # How often each byte of a packet crosses the memory bus, caches left out of it (they only make it less).
@@ -24,7 +25,7 @@ A wire at its limit carries (with preamble and gap, {gap} bytes a frame):
 
 {packets}
 
-What one packet cost there, from memory, in one thread (receive, decode, streams, plan, and then):
+What one packet cost there, from memory, in one thread (receive, decode, streams, plan, and then), in ns, and in cycles:
 
 {costs}
 
@@ -60,7 +61,7 @@ caches, and each packet waits for its stream's lines, which are fetched a burst 
 
 ## Lookback
 
-A packet takes {overhead} bytes in the ring beside its own (PCAPNG block, position of the one before). One GiB holds:
+A packet takes {in_lookback} bytes in the ring beside its own (the record, a cache line, and the PCAPNG block's). One GiB holds:
 
 {lookback}
 
@@ -68,7 +69,8 @@ Only what is undecided goes there: a job on status 500 of one service decides al
 
 ## Disk
 
-{disk} A recording of the whole wire needs, with block headers:
+{disk} Each packet came with {overhead} bytes of block header, directory and index: 10,000 streams in random order, so hardly two
+packets of a stream are in one chunk. Real traffic has less of it. A recording of the whole wire needs at that:
 
 {disks}
 
@@ -120,7 +122,7 @@ def write(path):
     streams = load("memory")
     values = {
         "machine": machine_line(here), "mhz": here["mhz"], "gap": ON_THE_WIRE, "n_cores": here["cores"],
-        "packet_size": 128, "overhead": f"{overhead:.0f}",
+        "packet_size": 128, "in_lookback": IN_LOOKBACK, "overhead": f"{overhead:.0f}",
         "live": f"{live['median']:.2f}" if live else MISSING, "softirq": live["kernel_us"] if live else MISSING,
         "combined": median("growth", "classifiers, HTTP mix", "all in one thread"),
         "one": f"{one['median']:.1f}" if one else MISSING, "two": f"{two['median']:.1f}" if two else MISSING,
@@ -130,15 +132,16 @@ def write(path):
         "memory": " ".join(f"{r['label']} took {r['median']:.0f} bytes each." for r in streams["rows"][1:]) if streams else "",
         "packets": table(["Gbit/s", *SIZES], [[f"{g}", *(f"{per_second(g, size) / 1e6:.2f} M/s" for size in SIZES.values())]
                                               for g in WIRES]),
-        "costs": table(["ns", *SIZES], [[way, *(f"{cost[size, way]['median']:.0f}" if cost[size, way] else MISSING
-                                                for size in SIZES)] for _, way in WAYS]),
+        "costs": table(["what happens", *SIZES],
+                       [[way, *(f"{cost[size, way]['median']:.0f} ({cost[size, way]['median'] * float(here['mhz']) / 1000:.0f})"
+                                if cost[size, way] else MISSING for size in SIZES)] for _, way in WAYS]),
         "cores": table(["Gbit/s", "what happens", *SIZES],
                        [[g, way, *(f"{per_second(g, n) * cost[size, way]['median'] / 1e9:.1f}" if cost[size, way] else MISSING
                                    for size, n in SIZES.items())] for g in WIRES for _, way in WAYS]),
         "bandwidth": table(["what happens", "why", *(f"{g} Gbit/s" for g in WIRES)],
                            [[way, f"{n} times: {why}", *(f"{g / 8 * n:.1f} GB/s" for g in WIRES)] for way, n, why in CROSSINGS]),
         "lookback": table(["Gbit/s undecided", *SIZES],
-                          [[g, *(f"{(1 << 30) / (per_second(g, n) * (n + overhead)):.2f} s" for n in SIZES.values())]
+                          [[g, *(f"{(1 << 30) / (per_second(g, n) * (n + IN_LOOKBACK)):.2f} s" for n in SIZES.values())]
                            for g in (1, *WIRES)]),
         "disk": f"fio got {fio['median'] / 1000:.2f} GB/s out of the disk of that run, Tapedeck {disk['median'] / 1000:.2f} GB/s with one "
                 f"classifier, {disk['cpu_ns_a_packet']:.0f} ns of CPU a packet with the writer's." if disk and fio else "",
