@@ -118,19 +118,20 @@ def load(name):
 
 
 def draw(path, panels, here):
-    """panels: [(title, rows)]; bars from 0, with the spread"""
+    """panels: [(title, rows)]; bars from 0, with number and spread; one that is far longer than others runs out of the picture"""
     panels = [(title, [r for r in rows if r["median"] > 0]) for title, rows in panels]
     panels = [(title, rows) for title, rows in panels if rows]
     if not shutil.which("gnuplot") or not panels:
         return
     text = lambda words: words.replace("'", "").replace('"', "")
-    total = sum(len(rows) + 3 for _, rows in panels)
+    total = sum(len(rows) + 4 for _, rows in panels)
     script = f"""set terminal svg noenhanced size 900,{40 + 22 * total} font 'sans,11' background 'white'
 set output '{path}'
 set multiplot title '{text(machine_line(here))}' font 'sans,9'
 set style fill solid 0.7
 set lmargin 48
 set rmargin 4
+set tmargin 2.4
 unset key
 set border 3
 set ytics nomirror scale 0
@@ -139,20 +140,23 @@ set grid x
 """
     top = 0.97
     for title, rows in panels:
-        height = 0.97 * (len(rows) + 3) / total
+        height = 0.97 * (len(rows) + 4) / total
         top -= height
+        least = min(r["median"] for r in rows)
+        right = 1.3 * max(r["high"] for r in rows if r["median"] <= 12 * least)
         data = "".join('"%s" %g %g %g %d\n' % (text(f"{r['group']}: {r['label']}" if len({q['group'] for q in rows}) > 1
                                                     else r["label"])[:60], r["median"], r["low"], r["high"],
                                                "tapedeck" in r["label"]) for r in rows)
         script += f"""set origin 0,{top:.4f}
 set size 1,{height:.4f}
-set title '{text(title)}' font 'sans,11'
-set yrange [-0.7:{len(rows) - 0.3}] reverse
-set xrange [0:{1.05 * max(r['high'] for r in rows):g}]
+set label 1 '{text(title)}' at screen 0.02,{top + height - 0.035:.4f}
+set yrange [{len(rows) - 0.3}:-0.7]
+set xrange [0:{right:g}]
 $rows << END
 {data}END
 plot $rows using 2:0:(0):2:($0-0.35):($0+0.35):($5 > 0 ? 0x2060a0 : 0xa0a0a0):yticlabels(1) with boxxyerror lc rgb variable, \\
-     $rows using 2:0:3:4 with xerrorbars pt 0 lc 'black'
+     $rows using 2:0:3:4 with xerrorbars pt 0 lc 'black', \\
+     $rows using ($4 < {right:g} ? $4 : {0.9 * right:g}):0:(sprintf("%.3g", $2)) with labels left offset 0.6,0
 """
     drawn = subprocess.run(["gnuplot"], input=script.encode(), stderr=subprocess.PIPE, check=False)
     if drawn.returncode:

@@ -37,10 +37,7 @@ What this leaves out: handing a frame from the driver to us. With AF_XDP over ve
 {live} us of its own and {softirq} us in the kernel for each recorded IMIX packet (`live`, at a rate far below its limit, where
 sleeping and waking are most of it). A NIC with zero-copy or DPDK has less of it; we have not seen one.
 
-Threads: handing packets to classifiers over rings is not free. One thread for all took {combined} ns a packet of the HTTP mix by
-the clock, one that receives and one that classifies {one}, one and two {two}, on {n_cores} cores: with two classifiers there
-are three busy threads, so {comment}.
-
+{threads}
 ## Instead of cores: not receiving it
 
 What no job can want by addresses, ports and layer 4 is dropped by the XDP program (`pushdown`), in the driver, before any of
@@ -56,8 +53,7 @@ it uses two or three. The lookback is a ring that is larger than the cache, so i
 
 ## Streams
 
-{memory} With 1 k streams a packet cost {few} ns, with 1 M {many} ns (all jobs out, 64 bytes): the table no longer fits the
-caches, and each packet waits for its stream's lines, which are fetched a burst ahead.
+{streams}
 
 ## Lookback
 
@@ -94,9 +90,25 @@ def row(name, group, label):
     return found
 
 
-def median(name, group, label, form="{:.1f}"):
-    found = row(name, group, label)
-    return form.format(found["median"]) if found else MISSING
+def threads(here):
+    combined, one, two = (row("growth", "classifiers, HTTP mix", label) for label in
+                          ("all in one thread", "1 receives, 1 classify", "1 receives, 2 classify"))
+    if not two:
+        return ""
+    return f"""Threads: handing packets to classifiers over rings is not free. One thread for all took {combined['median']:.0f} ns a packet of the
+HTTP mix by the clock, one that receives and one that classifies {one['median']:.0f}, one and two {two['median']:.0f}, on
+{here['cores']} cores; where three busy threads have a core each it will be another figure.
+"""
+
+
+def streams():
+    few, many = (row("growth", "concurrent streams", f"{n} streams") for n in ("1,000", "1,000,000"))
+    sizes = load("memory")
+    if not many or not sizes:
+        return "Not measured in this run."
+    return " ".join(f"{r['label']} took {r['median']:.0f} bytes each." for r in sizes["rows"][1:]) + (
+        f" With 1 k streams a packet cost {few['median']:.0f} ns, with 1 M {many['median']:.0f} ns (all jobs out, 64 bytes): the\ntable "
+        "no longer fits the caches, and each packet waits for its stream's lines, which are fetched a burst ahead.")
 
 
 def table(head, rows):
@@ -116,20 +128,13 @@ def write(path):
     cost = {(size, way): row("pipeline", size, label) for size in SIZES for label, way in WAYS}
     disk, fio = (row("disk", "IMIX, all recorded", label) for label in
                  ("tapedeck, one classifier", "fio, O_DIRECT, 1 MiB, 16 in flight"))
-    one, two = (row("growth", "classifiers, HTTP mix", f"1 receives, {n} classify") for n in (1, 2))
     live = row("live", "IMIX", "tapedeckd, AF_XDP")
     overhead = disk["overhead"] if disk else 60
-    streams = load("memory")
     values = {
         "machine": machine_line(here), "mhz": here["mhz"], "gap": ON_THE_WIRE, "n_cores": here["cores"],
         "packet_size": 128, "in_lookback": IN_LOOKBACK, "overhead": f"{overhead:.0f}",
         "live": f"{live['median']:.2f}" if live else MISSING, "softirq": live["kernel_us"] if live else MISSING,
-        "combined": median("growth", "classifiers, HTTP mix", "all in one thread"),
-        "one": f"{one['median']:.1f}" if one else MISSING, "two": f"{two['median']:.1f}" if two else MISSING,
-        "comment": "what two gain here is not what they gain where each has a core" if one and two else MISSING,
-        "few": median("growth", "concurrent streams", "1,000 streams"),
-        "many": median("growth", "concurrent streams", "1,000,000 streams"),
-        "memory": " ".join(f"{r['label']} took {r['median']:.0f} bytes each." for r in streams["rows"][1:]) if streams else "",
+        "threads": threads(here), "streams": streams(),
         "packets": table(["Gbit/s", *SIZES], [[f"{g}", *(f"{per_second(g, size) / 1e6:.2f} M/s" for size in SIZES.values())]
                                               for g in WIRES]),
         "costs": table(["what happens", *SIZES],
