@@ -3,8 +3,8 @@
     generator (blast, CPU 0) --> t0 ==veth== t1 --> recorder (all of it on CPU 1) --> a file on disk
 
 The frames come faster than a socket could send them (blast.c). What the kernel does to hand a frame to the recorder's
-socket it does in softirq on the generator's CPU, for all of them; it is shown beside the recorder's own time. Lost is
-what was sent and is not in the file, wherever it went; every recorder may buffer 64 MiB.
+socket it does in softirq on the generator's CPU, for all of them: that is in no recorder's figure. Lost is what was sent
+and is not in the file, wherever it went; every recorder may buffer 64 MiB.
 """
 import contextlib
 import glob
@@ -13,7 +13,6 @@ import json
 import os
 import random
 import shutil
-import statistics
 import struct
 import subprocess
 import time
@@ -156,11 +155,6 @@ def cpu_seconds(process):
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def softirq_seconds():
-    with open("/proc/stat") as file:
-        return int(file.readline().split()[7]) / TICKS
-
-
 def packets_in(files):
     return sum(int(run("capinfos", "-Mc", path).split(":")[-1].strip().split()[0]) for path in files)
 
@@ -174,9 +168,8 @@ def one_run(name, sizes, rate, seconds):
             lab.start("tap", BLAST, "pass", "t1")
             wait_for(lambda: "xdp" in run("ip", "-n", lab.ns("tap"), "link", "show", "t1"), 10, "the program on t1")
         processes = recorder.start(lab)
-        before, softirq = sum(map(cpu_seconds, processes)), softirq_seconds()
+        before = sum(map(cpu_seconds, processes))
         sent = json.loads(lab.run("net", "taskset", "-c", "0", BLAST, "t0", sizes, "10000", str(rate), str(int(rate * seconds))))
-        softirq = softirq_seconds() - softirq
         counted = recorder.settle(lab)
         cpu = sum(map(cpu_seconds, processes)) - before  # all is written, but for what a peer's last buffer holds
         for process in processes:
@@ -186,7 +179,7 @@ def one_run(name, sizes, rate, seconds):
         if not got:
             raise Failed(f"{name}: it recorded nothing: {lab.log_of(processes[0])[-200:]}")
         return {"rate": sent["frames"] / sent["seconds"], "sent": sent["frames"], "lost": sent["frames"] - got, **counted,
-                "cpu_us": cpu / max(got, 1) * 1e6, "softirq_us": softirq / sent["frames"] * 1e6}
+                "cpu_us": cpu / got * 1e6}
     finally:
         recorder.release(lab)
         lab.close()
@@ -218,8 +211,7 @@ def live(scale):
         rows = runs[name]
         if not rows:
             continue
-        table.add("IMIX", name, [r["cpu_us"] for r in rows], kernel_us=round(statistics.median(r["softirq_us"] for r in rows), 2),
-                  sent=rows[0]["sent"], lost=max(r["lost"] for r in rows))
+        table.add("IMIX", name, [r["cpu_us"] for r in rows], sent=rows[0]["sent"], lost=max(r["lost"] for r in rows))
     for peer in names[1:]:
         if "tapedeckd" not in peer:
             table.target("IMIX", "tapedeckd, AF_XDP", peer, most=1)

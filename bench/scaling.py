@@ -34,8 +34,8 @@ So many cores for it, classifiers and receiving together, at 100 % of them:
 {cores}
 
 What this leaves out: handing a frame from the driver to us. With AF_XDP over veth the whole recorder, disk and all, took
-{live} us of its own and {softirq} us in the kernel for each recorded IMIX packet (`live`, at a rate far below its limit, where
-sleeping and waking are most of it). A NIC with zero-copy or DPDK has less of it; we have not seen one.
+{live} us of its own for each recorded IMIX packet (`live`, at a rate far below its limit, where sleeping and waking are most of
+it), besides what the kernel did on the sender's CPU to copy it. A NIC with zero-copy or DPDK has less of it; we have not seen one.
 
 {threads}
 ## Instead of cores: not receiving it
@@ -133,7 +133,7 @@ def write(path):
     values = {
         "machine": machine_line(here), "mhz": here["mhz"], "gap": ON_THE_WIRE, "n_cores": here["cores"],
         "packet_size": 128, "in_lookback": IN_LOOKBACK, "overhead": f"{overhead:.0f}",
-        "live": f"{live['median']:.2f}" if live else MISSING, "softirq": live["kernel_us"] if live else MISSING,
+        "live": f"{live['median']:.2f}" if live else MISSING,
         "threads": threads(here), "streams": streams(),
         "packets": table(["Gbit/s", *SIZES], [[f"{g}", *(f"{per_second(g, size) / 1e6:.2f} M/s" for size in SIZES.values())]
                                               for g in WIRES]),
