@@ -128,8 +128,22 @@ def traffic(lab):
     lab.run("client", "redis-benchmark", "-h", SERVER, "-c", "4", "-n", "400", "-q", "-t", "set,get")
 
 
+def is_used(interface):
+    """does the host itself talk through it?"""
+    devices = live.json.loads(run("ip", "-j", "address", "show", "dev", interface))
+    return any(address["scope"] == "global" for device in devices for address in device.get("addr_info", []))
+
+
 def on_interface(interface, seconds):
-    daemon = start([], configuration(f'{{ type = "af_xdp"; interface = "{interface}"; pass = true; }}', []))
+    if not os.path.exists(f"/sys/class/net/{interface}"):
+        sys.exit(f"quickstart: there is no interface {interface}: ip -br link lists them")
+    if is_used(interface): # XDP would take its packets away from it
+        source = f'{{ type = "dpdk"; device = "net_af_packet0,iface={interface}"; eal = "--no-huge -m 512"; }}'
+        say(f"the host itself uses {interface}: it keeps its packets, copies are recorded. Frames that offloads have made")
+        say(f"larger than 2 KB are not among them, unless: sudo ethtool -K {interface} gro off gso off tso off")
+    else:
+        source = f'{{ type = "af_xdp"; interface = "{interface}"; pass = true; }}'
+    daemon = start([], configuration(source, []))
     command("job", "create", "quickstart", "--kfl", "http or dns")
     say(f"\nrecording HTTP and DNS on {interface} for {seconds} s; Ctrl-C ends it sooner ...")
     try:
