@@ -3,8 +3,10 @@
  *     bench_writer FOLDER [SECONDS]
  *
  * One thread fills chunks with packets of 1000 bytes as fast as they are given back, one writes.
- * fio: io_uring, direct, 1 MiB blocks, 16 under way. Prints bytes per second and the ratio. */
+ * fio: io_uring, direct, 1 MiB blocks, 16 under way, into as many files as there are jobs, as many
+ * bytes. Prints bytes per second and the ratios. */
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -59,8 +61,7 @@ static void *fill(void *argument)
         unsigned slot = (unsigned)(n / 64 % n_jobs);
         struct pcapng_packet packet = {
             .data = frame, .ts_ns = now + n, .caplen = FRAME_SIZE, .origlen = FRAME_SIZE};
-        uint8_t *at =
-            recorder->ops->reserve(recorder, slot, pcapng_packet_size(FRAME_SIZE, 0), 0);
+        uint8_t *at = recorder->ops->reserve(recorder, slot, pcapng_packet_size(FRAME_SIZE, 0), 0);
 
         if (!at) {
             usleep(200);
@@ -132,7 +133,7 @@ static void measure_export(const char *folder)
 }
 
 /* -> bytes per second on disk, the last sync included. */
-static double run(const char *folder, unsigned jobs, unsigned seconds)
+static double run(const char *folder, unsigned jobs, unsigned seconds, uint64_t *ret_bytes)
 {
     const struct writer_config config = {.n_classifiers = 1,
                                          .chunk_size = 1 << 20,
@@ -192,19 +193,22 @@ static double run(const char *folder, unsigned jobs, unsigned seconds)
     snprintf(path, sizeof(path), "rm -rf %s/bench*", folder);
     if (system(path))
         fprintf(stderr, "%s: left there\n", folder);
+    *ret_bytes = bytes;
     return (double)bytes * 1e9 / (double)begin;
 }
 
-static double fio(const char *folder)
+/* files: written in turn, as the writer does; bytes in all. */
+static double fio(const char *folder, unsigned files, uint64_t bytes)
 {
     char command[1024], line[64] = "0";
     FILE *pipe;
 
     snprintf(command, sizeof(command),
-             "fio --name=bench --filename=%s/bench.fio --ioengine=io_uring --direct=1 --bs=1M "
-             "--iodepth=16 --rw=write --size=4G --end_fsync=1 --output-format=json | "
-             "jq '.jobs[0].write.bw_bytes'; rm -f %s/bench.fio",
-             folder, folder);
+             "fio --name=bench --directory=%s --nrfiles=%u --file_service_type=roundrobin "
+             "--ioengine=io_uring --direct=1 --bs=1M --iodepth=16 --rw=write --size=%" PRIu64 "M "
+             "--fallocate=none --end_fsync=1 --output-format=json | "
+             "jq '.jobs[0].write.bw_bytes'; rm -f %s/bench.0.*",
+             folder, files, (bytes >> 20) / files * files, folder);
     pipe = popen(command, "r");
     if (!pipe || !fgets(line, sizeof(line), pipe))
         fprintf(stderr, "fio: no answer; is it installed?\n");
@@ -218,16 +222,20 @@ int main(int argc, char **argv)
     const char *folder = argc > 1 ? argv[1] : ".";
     unsigned seconds = argc > 2 ? (unsigned)atoi(argv[2]) : 5;
     struct rusage usage;
-    double base, one, many;
+    uint64_t bytes_one, bytes_many;
+    double base_one, base_many, one, many;
 
     interface_add("bench0", "file", "", 1, 0);
-    base = fio(folder);
-    one = run(folder, 1, seconds);
-    many = run(folder, JOBS_MAX, seconds);
+    one = run(folder, 1, seconds, &bytes_one);
+    base_one = fio(folder, 1, bytes_one);
+    many = run(folder, JOBS_MAX, seconds, &bytes_many);
+    base_many = fio(folder, JOBS_MAX, bytes_many);
     getrusage(RUSAGE_SELF, &usage);
-    printf("fio      %8.0f MB/s\n", base / 1e6);
-    printf("1 job    %8.0f MB/s  ratio %.2f\n", one / 1e6, base > 0 ? one / base : 0);
-    printf("%u jobs  %8.0f MB/s  ratio %.2f\n", JOBS_MAX, many / 1e6, base > 0 ? many / base : 0);
+    printf("fio      %8.0f MB/s into 1 file, %.0f into %u\n", base_one / 1e6, base_many / 1e6,
+           JOBS_MAX);
+    printf("1 job    %8.0f MB/s  ratio %.2f\n", one / 1e6, base_one > 0 ? one / base_one : 0);
+    printf("%u jobs  %8.0f MB/s  ratio %.2f\n", JOBS_MAX, many / 1e6,
+           base_many > 0 ? many / base_many : 0);
     printf("cat      %8.0f MB/s  (%.1f GB, through a pipe)\n",
            (double)export_bytes * 1e3 / (double)export_cat_ns, (double)export_bytes / 1e9);
     printf("export   %8.0f MB/s  ratio %.2f\n", (double)export_bytes * 1e3 / (double)export_ns,
