@@ -6,11 +6,12 @@
 #include "decode.h"
 #include "pipeline_private.h"
 
-static unsigned receive(struct rx *rx, struct unit *unit, unsigned *ret_in);
+static unsigned receive(struct rx *rx, struct unit *unit, unsigned *ret_in,
+                        struct packet **ret_burst);
 static void unit_end(struct unit *unit, int error);
 static bool rx_all_ended(const struct rx *rx);
 static unsigned rx_room(struct rx *rx);
-static void distribute(struct rx *rx, struct unit *unit, unsigned n);
+static void distribute(struct rx *rx, struct unit *unit, struct packet *burst, unsigned n);
 static unsigned take_back(struct rx *rx);
 static void give_back(struct rx *rx, const struct packet *packets, unsigned n);
 static unsigned classify_lane(struct worker *worker, struct lane *lane);
@@ -24,14 +25,15 @@ static unsigned counted(struct counters *counters, unsigned n_done);
 unsigned pipeline_rx_step(void *role)
 {
     struct rx *rx = role;
+    struct packet *burst;
     struct unit *unit;
     unsigned n_done = take_back(rx), n, n_in;
 
     unit = next_unit(rx);
     if (unit && (source_base(unit->source)->ops->live ||
                  rx_room(rx) > sizeof(rx->out) / sizeof(rx->out[0]))) {
-        n = receive(rx, unit, &n_in);
-        distribute(rx, unit, n);
+        n = receive(rx, unit, &n_in, &burst);
+        distribute(rx, unit, burst, n);
         n_done += n_in;
     }
     if (!unit && rx_all_ended(rx))
@@ -59,16 +61,17 @@ unsigned pipeline_combined_step(void *role)
     struct worker *worker = &pipeline->workers[0];
     struct rx *rx = &pipeline->rx[0];
     struct unit *unit = next_unit(rx);
+    struct packet *burst;
     unsigned n_done = 0, n;
 
     if (atomic_load_explicit(&worker->done, memory_order_relaxed))
         return 0;
     if (unit) {
-        n = receive(rx, unit, &n_done);
+        n = receive(rx, unit, &n_done, &burst);
         if (n) {
-            classifier_burst(worker->classifier, rx->out, n);
-            worker->now_ns = rx->out[n - 1].ts_ns;
-            release(unit, rx->out, n);
+            classifier_burst(worker->classifier, burst, n);
+            worker->now_ns = burst[n - 1].ts_ns;
+            release(unit, burst, n);
         }
     }
     n_done += finish_or_tick(worker, !unit && rx_all_ended(rx));
@@ -82,9 +85,10 @@ unsigned pipeline_writer_step(void *role)
     return pipeline->config.writer_step(pipeline->config.writer_context);
 }
 
-/* One burst, decoded, into rx->out. *ret_in: packets taken from the source. -> packets to classify
- * (fragments may wait, or come that have waited). */
-static unsigned receive(struct rx *rx, struct unit *unit, unsigned *ret_in)
+/* One burst, decoded. *ret_in: packets taken from the source. -> packets to classify (fragments may
+ * wait, or come that have waited); they lie in rx->in or rx->out. */
+static unsigned receive(struct rx *rx, struct unit *unit, unsigned *ret_in,
+                        struct packet **ret_burst)
 {
     const struct source_ops *ops = source_base(unit->source)->ops;
     int n = ops->rx(unit->source, unit->queue, rx->in, PACKET_BURST);
@@ -97,6 +101,7 @@ static unsigned receive(struct rx *rx, struct unit *unit, unsigned *ret_in)
         n = 0;
     }
     *ret_in = (unsigned)n;
+    *ret_burst = rx->in;
     held = fragment_held(unit->fragments);
     if (!n && !held)
         return 0;
@@ -110,10 +115,9 @@ static unsigned receive(struct rx *rx, struct unit *unit, unsigned *ret_in)
     atomic_store_explicit(&unit->rx_bytes,
                           atomic_load_explicit(&unit->rx_bytes, memory_order_relaxed) + bytes,
                           memory_order_relaxed);
-    if (!held && !fragment_any(rx->in, (unsigned)n)) {
-        memcpy(rx->out, rx->in, (unsigned)n * sizeof(rx->in[0]));
+    if (!held && !fragment_any(rx->in, (unsigned)n))
         return (unsigned)n;
-    }
+    *ret_burst = rx->out;
     if (n)
         now_ns = rx->in[n - 1].ts_ns;
     else if (ops->live)
@@ -168,13 +172,13 @@ static unsigned rx_room(struct rx *rx)
 }
 
 /* Both directions of a stream have the same hash, so they meet in the same classifier. */
-static void distribute(struct rx *rx, struct unit *unit, unsigned n)
+static void distribute(struct rx *rx, struct unit *unit, struct packet *burst, unsigned n)
 {
     unsigned n_classifiers = rx->pipeline->config.n_classifiers;
     unsigned n_pushed[PIPELINE_CLASSIFIER_MAX] = {0};
 
     for (unsigned i = 0; i < n; i++) {
-        struct packet *packet = &rx->out[i];
+        struct packet *packet = &burst[i];
         unsigned to = (unsigned)((uint64_t)packet->hash * n_classifiers >> 32);
         struct ring *ring = &rx->lanes[to].forward;
         uint32_t first;
