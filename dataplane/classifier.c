@@ -107,7 +107,7 @@ unsigned classifier_tick(struct classifier *classifier, uint64_t now_ns)
         classifier->now_ns = now_ns;
     n_done = stream_table_tick(classifier->streams, now_ns);
     n_done += past_step(&classifier->past, now_ns);
-    if (classifier->config.l7.response_timeout_ns)
+    if (classifier->config.l7.response_timeout_ns && l7_context_n_pending(classifier->l7))
         for (unsigned i = 0; i < SWEEP; i++) {
             struct stream *stream = stream_table_walk(classifier->streams, &classifier->sweep);
 

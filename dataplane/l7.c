@@ -83,6 +83,11 @@ const struct l7_counters *l7_context_counters(const struct l7_context *context)
     return &context->counters;
 }
 
+uint32_t l7_context_n_pending(const struct l7_context *context)
+{
+    return context->n_pending;
+}
+
 /* ---- called by the classifier ---- */
 
 int l7_open(struct l7_context *context, struct stream *stream)

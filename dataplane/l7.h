@@ -241,6 +241,8 @@ static inline void l7_context_plan(struct l7_context *context, const struct kfl_
     l7_context_demand(context, kfl_plan_demand(plan));
 }
 const struct l7_counters *l7_context_counters(const struct l7_context *context);
+/* Requests that wait for their response, of all streams. */
+uint32_t l7_context_n_pending(const struct l7_context *context);
 
 /* Gives the stream an l7 (stream->l7) and the protocols of its L4 (stream->protos).
  * -> 0, -ENOMEM (counted). */

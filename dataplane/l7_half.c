@@ -457,6 +457,7 @@ static void pending_add(struct l7 *l7, struct l7_half *half)
         l7->first = half;
     l7->last = half;
     l7->n_pending++;
+    l7->context->n_pending++;
 }
 
 static void pending_remove(struct l7 *l7, struct l7_half *half)
@@ -471,6 +472,7 @@ static void pending_remove(struct l7 *l7, struct l7_half *half)
         l7->last = half->prev;
     half->next = half->prev = NULL;
     l7->n_pending--;
+    l7->context->n_pending--;
 }
 
 /* A waiting request becomes a half entry. One that waited in order leaves a gap for its response,

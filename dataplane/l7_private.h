@@ -29,6 +29,7 @@ struct l7_context {
     struct fact_tape tape;
     void *tape_buffer, *scratch;
     struct l7_counters counters;
+    uint32_t n_pending; /* requests that wait, of all streams */
 };
 
 enum ask { ASK_NEVER, ASK_FIRST /* says only that there is one */, ASK_ALWAYS };
