@@ -214,7 +214,7 @@ static void run(const struct options *options, const struct frame *frames, unsig
                                    .timeout_ns_udp = UINT64_C(60000000000)},
                        .l7 = {.memory = 1 << 30, .response_timeout_ns = UINT64_C(30000000000)},
                        .lookback_size = 256 << 20,
-                       .lookback_resident = strcmp(options->mode, "out") != 0,
+                       .resident = strcmp(options->mode, "out") != 0,
                        .waiting_memory = 64 << 20},
         .recorders = recorders,
         .writer_step = disk ? disk_step : NULL,

@@ -185,10 +185,11 @@ static int create_parts(struct classifier *classifier)
     streams.number_step = config->n_classifiers;
     streams.sink = (struct stream_sink){verdict_ended, classifier};
     streams.counters = &classifier->counters;
+    streams.resident = config->resident;
     if (config->lookback_size)
         err = lookback_create(config->lookback_kind, config->lookback_size, config->lookback_ttl_ns,
                               &classifier->lookback);
-    if (!err && config->lookback_size && config->lookback_resident)
+    if (!err && config->lookback_size && config->resident)
         err = lookback_take_memory(classifier->lookback);
     if (err)
         return err;

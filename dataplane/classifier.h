@@ -40,7 +40,7 @@ struct classifier_config {
     enum lookback_kind lookback_kind;
     uint64_t lookback_size; /* 0: none; packets of open streams are counted but not kept */
     uint64_t lookback_ttl_ns;
-    bool lookback_resident;  /* its memory is taken before the first packet */
+    bool resident;           /* memory of streams and lookback is taken before the first packet */
     uint64_t waiting_memory; /* bytes for entries that wait for their stream's end */
     struct recorder *recorder;
     struct dns_names *learn; /* names out of DNS answers go here; or null */

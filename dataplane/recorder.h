@@ -32,8 +32,8 @@ struct recorder_ops {
      * lookback and are not in the recording (head_missing). */
     void (*matched)(struct recorder *recorder, uint64_t slots, const struct stream *stream,
                     uint32_t missing);
-    /* The stream is over; called for each stream, `slots` are the jobs that recorded it (may be 0).
-     */
+    /* The stream is over; `slots` are the jobs that recorded it. Called for each stream that a job
+     * recorded or might have. */
     void (*ended)(struct recorder *recorder, uint64_t slots, const struct stream *stream,
                   const struct kfl_stream *view);
     /* Another plan is in force: these slots are empty or have a new job: hand on what is held. */

@@ -51,6 +51,7 @@ static struct stream *begin(struct stream_table *table, struct stream *stream,
 static struct stream *add(struct stream_table *table, const struct packet *packet, uint32_t hash);
 static int index_create(struct stream_table *table, uint64_t n_streams);
 static void index_free(struct stream_table *table);
+static int take_memory(struct stream_table *table);
 static void end(struct stream_table *table, struct stream *stream, enum stream_end why);
 static void timer_follow(struct stream_table *table, struct stream *stream);
 static void timer_arm(struct stream_table *table, struct stream *stream, uint64_t timeout_ns);
@@ -75,7 +76,8 @@ int stream_table_create(const struct stream_config *config, struct stream_table 
     memset(table->wheel, 0xff, sizeof(table->wheel));
     table->streams = stream_memory(config->max * sizeof(struct stream));
     if (stream_facts_init(&table->facts, config->max) || !table->streams ||
-        index_create(table, config->grow && config->max > GROW_FROM ? GROW_FROM : config->max)) {
+        index_create(table, config->grow && config->max > GROW_FROM ? GROW_FROM : config->max) ||
+        (config->resident && take_memory(table))) {
         stream_table_free(table);
         return -ENOMEM;
     }
@@ -169,10 +171,16 @@ unsigned stream_table_tick(struct stream_table *table, uint64_t now_ns)
 
 void stream_table_finish(struct stream_table *table)
 {
+    enum { AHEAD = 16 };
+
+    memset(table->wheel, 0xff, sizeof(table->wheel));
     for (uint32_t i = 0; i < table->n_touched; i++) {
         struct stream *stream = &table->streams[i];
         enum stream_end why = stream_end_of(stream);
 
+        stream->flags &= (uint32_t)~STREAM_TIMER;
+        if (i + AHEAD < table->n_touched)
+            __builtin_prefetch(&table->index[place_of(table, stream[AHEAD].hash)], 1);
         if (stream->flags & STREAM_USED)
             end(table, stream, why == STREAM_END_IDLE ? STREAM_END_STOP : why);
     }
@@ -284,6 +292,17 @@ static int index_create(struct stream_table *table, uint64_t n_streams)
     return table->index ? 0 : -ENOMEM;
 }
 
+/* Facts are few, being shared. */
+static int take_memory(struct stream_table *table)
+{
+    size_t index_size = ((size_t)table->index_mask + 1) * sizeof(struct place);
+
+    int err = stream_memory_take(table->index, index_size);
+
+    return err ? err
+               : stream_memory_take(table->streams, table->config.max * sizeof(struct stream));
+}
+
 static void index_free(struct stream_table *table)
 {
     stream_memory_free(table->index, ((size_t)table->index_mask + 1) * sizeof(struct place));
@@ -368,12 +387,20 @@ static inline struct stream *find(const struct stream_table *table, const struct
     }
 }
 
+/* Of two timeouts; 0 is never. */
+static inline bool shorter(uint64_t a_ns, uint64_t b_ns)
+{
+    return a_ns - 1 < b_ns - 1;
+}
+
 /* A packet that begins a stream or may change its state. `stream` is null when there is none. */
 __attribute__((noinline)) static struct stream *begin(struct stream_table *table,
                                                       struct stream *stream,
                                                       const struct packet *packet, uint32_t hash,
                                                       bool *ret_new)
 {
+    uint64_t before;
+
     if (stream && stream_begins_anew(stream, packet)) {
         end(table, stream, stream_end_of(stream));
         stream = NULL;
@@ -384,7 +411,9 @@ __attribute__((noinline)) static struct stream *begin(struct stream_table *table
             return NULL;
         *ret_new = true;
     }
-    if (stream_tcp(stream, packet))
+    before = stream_timeout_ns(table, stream);
+    if ((stream_tcp(stream, packet) && shorter(stream_timeout_ns(table, stream), before)) ||
+        *ret_new)
         timer_follow(table, stream);
     stream_count(stream, packet);
     return stream;
@@ -434,7 +463,6 @@ static struct stream *add(struct stream_table *table, const struct packet *packe
     index_put(table, hash, number);
     if (!table->slot)
         table->slot = packet->ts_ns >> WHEEL_SHIFT;
-    timer_arm(table, stream, stream_timeout_ns(table, stream));
     atomic_store_explicit(&table->n, table->n + 1, memory_order_relaxed);
     if (counters)
         counter_add(counters, COUNTER_streams, 1);
@@ -480,13 +508,11 @@ static void end(struct stream_table *table, struct stream *stream, enum stream_e
         counter_add(table->config.counters, COUNTER_streams_ended, 1);
 }
 
-/* The TCP state changed: is the stream due earlier than the wheel knows? */
+/* It is new, or its timeout is shorter: is the stream due earlier than the wheel knows? */
 static void timer_follow(struct stream_table *table, struct stream *stream)
 {
     uint64_t timeout = stream_timeout_ns(table, stream);
 
-    if (!timeout)
-        return;
     if (stream->flags & STREAM_TIMER) {
         if ((stream->last_ns + timeout) >> WHEEL_SHIFT >=
             table->slot + ((stream->timer_slot - table->slot) % WHEEL_SLOTS))
@@ -540,6 +566,12 @@ void *stream_memory(size_t size)
         return NULL;
     madvise(memory, size, MADV_HUGEPAGE);
     return memory;
+}
+
+int stream_memory_take(void *memory, size_t size)
+{
+    /* Kernels before 5.14 do not know it: there pages come as they are touched. */
+    return madvise(memory, size, MADV_POPULATE_WRITE) && errno != EINVAL ? -ENOMEM : 0;
 }
 
 void stream_memory_free(void *memory, size_t size)

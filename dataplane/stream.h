@@ -130,8 +130,9 @@ struct stream_sink {
 
 /* Timeouts: 0 is never. */
 struct stream_config {
-    uint32_t max;                   /* streams at once; memory is touched only as they come */
-    bool grow;                      /* the index begins small and grows: `read` of small files */
+    uint32_t max;  /* streams at once; memory is touched only as they come */
+    bool grow;     /* the index begins small and grows: `read` of small files */
+    bool resident; /* all memory is taken now, none is found and cleared while packets come */
     uint64_t timeout_ns_tcp;        /* idle, established */
     uint64_t timeout_ns_tcp_open;   /* handshake not complete */
     uint64_t timeout_ns_tcp_closed; /* closed or reset, and lingering for the last packets */
@@ -178,7 +179,7 @@ struct stream *stream_table_walk(struct stream_table *table, uint32_t *place);
 uint64_t stream_timeout_ns(const struct stream_table *table, const struct stream *stream);
 
 uint32_t stream_table_max(const struct stream_table *table);
-uint32_t stream_table_n(const struct stream_table *table); /* streams now; any thread */
+uint32_t stream_table_n(const struct stream_table *table);           /* streams now; any thread */
 uint64_t stream_table_next_number(const struct stream_table *table); /* of the one to come */
 
 /* Fills the view that the plan and entries look at; it points into the table and holds for the

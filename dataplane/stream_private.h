@@ -40,6 +40,7 @@ void stream_facts_of(const struct packet *packet, const struct stream_name_sourc
 
 /* Memory that costs nothing until it is touched, in huge pages where there are any. */
 void *stream_memory(size_t size);
+int stream_memory_take(void *memory, size_t size); /* touches it. -> 0 or -ENOMEM */
 void stream_memory_free(void *memory, size_t size);
 
 /* A new stream's first packet: who is the client? (stream_tcp.c) */

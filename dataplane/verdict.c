@@ -20,6 +20,7 @@ static uint64_t about_entry(struct classifier *classifier, struct stream *stream
                             struct kfl_entry *entry, uint64_t ask);
 static void about_l4_entry(struct classifier *classifier, struct stream *stream, uint64_t ask);
 static void close_l7(struct classifier *classifier, struct stream *stream, enum stream_end why);
+static bool is_nobodys(const struct stream *stream);
 
 void verdict_begin(struct classifier *classifier, struct stream *stream)
 {
@@ -40,7 +41,7 @@ void verdict_refresh(struct classifier *classifier, struct stream *stream)
             new |= UINT64_C(1) << slot;
     stream->plan_epoch = plan->epoch;
     stream->matched &= jobs & ~new;
-    stream->open = (stream->open & jobs & ~new) | (new & jobs & ~plan->fresh);
+    stream->open = (stream->open & jobs & ~new) | (new &jobs & ~plan->fresh);
     if (stream->open)
         verdict_stream(classifier, stream, false);
     else
@@ -100,6 +101,10 @@ void verdict_ended(void *context, struct stream *stream, enum stream_end why)
     classifier->later = 0; /* the packet at hand is of another stream */
     if (classifier->plan && stream->plan_epoch != classifier->plan->epoch)
         verdict_refresh(classifier, stream);
+    if (is_nobodys(stream)) {
+        classifier->later = later;
+        return;
+    }
     classifier->ending = stream;
     l4_ask = stream->matched & ~entry_slots(classifier, stream);
     close_l7(classifier, stream, why);
@@ -230,6 +235,13 @@ static void about_l4_entry(struct classifier *classifier, struct stream *stream,
             entry.proto = protos[i].proto;
     entry.version = kfl_proto_info[entry.proto].version;
     about_entry(classifier, stream, &entry, ask);
+}
+
+/* Out for all jobs, and nothing of it is kept. */
+static bool is_nobodys(const struct stream *stream)
+{
+    return !(stream->open | stream->matched) && !stream->n_held && !stream->l7 &&
+           !(stream->flags & (STREAM_WAITS | STREAM_MOVING));
 }
 
 /* What was on its way becomes entries. */

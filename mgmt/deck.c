@@ -570,7 +570,7 @@ static int open_pipeline(struct deck *deck, const struct conf *conf, struct name
     config.classifier.l7.text_max = (uint32_t)conf->text_max;
     config.classifier.lookback_size = conf->lookback_size;
     config.classifier.lookback_ttl_ns = conf->lookback_ttl;
-    config.classifier.lookback_resident = true;
+    config.classifier.resident = true;
     config.classifier.waiting_memory = conf->l7_memory / WAITING_SHARE;
     err = pipeline_create(&config, &deck->pipeline);
     if (err)
