@@ -54,6 +54,22 @@ static inline void store64(void *at, uint64_t value)
     memcpy(at, &value, sizeof(value));
 }
 
+static inline uint32_t load32(const uint8_t *at)
+{
+    uint32_t value;
+
+    memcpy(&value, at, sizeof(value));
+    return value;
+}
+
+static inline uint64_t load64(const uint8_t *at)
+{
+    uint64_t value;
+
+    memcpy(&value, at, sizeof(value));
+    return value;
+}
+
 /* The key of an IPv4 packet: endpoints as numbers compare as their bytes do. Written in words, each
  * once: nothing has to be put together again when it is read. Ordered by a mask: half of all
  * packets go each way, a branch would guess. -> who sent it. */
@@ -61,20 +77,18 @@ static inline unsigned make_key_ipv4(struct packet *packet, const uint8_t *addre
                                      uint16_t source_port, uint16_t destination_port,
                                      uint8_t protocol, uint8_t version, uint64_t seed)
 {
-    uint64_t source = 0, destination = 0;
     uint64_t a = (uint64_t)be32(addresses) << 16 | source_port;
     uint64_t b = (uint64_t)be32(addresses + 4) << 16 | destination_port;
     uint64_t swap = -(uint64_t)(a > b), both = (a ^ b) & swap, low = a ^ both, high = b ^ both;
+    uint32_t source = load32(addresses), destination = load32(addresses + 4);
+    uint32_t differ = (source ^ destination) & (uint32_t)swap;
     uint8_t *key = (uint8_t *)&packet->key;
 
     _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are laid out for it");
-    memcpy(&source, addresses, 4);
-    memcpy(&destination, addresses + 4, 4);
-    both = (source ^ destination) & swap;
     store64(key, 0);
-    store64(key + 8, UINT64_C(0xffff0000) | (source ^ both) << 32);
+    store64(key + 8, UINT64_C(0xffff0000) | (uint64_t)(source ^ differ) << 32);
     store64(key + 16, 0);
-    store64(key + 24, UINT64_C(0xffff0000) | (destination ^ both) << 32);
+    store64(key + 24, UINT64_C(0xffff0000) | (uint64_t)(destination ^ differ) << 32);
     store64(key + 32, (low & 0xffff) | (high & 0xffff) << 16 | (uint64_t)protocol << 32 |
                           (uint64_t)version << 40);
     packet->hash = hash_of(low, high, protocol, seed);
@@ -90,39 +104,41 @@ static inline bool maybe_tunnel(unsigned a, unsigned b)
                           BIT(PORT_GRE_IN_UDP) | BIT(PORT_VXLAN) | BIT(PORT_VXLAN_GPE) |
                           BIT(PORT_GENEVE) | BIT(PORT_MPLS_IN_UDP) | BIT(PORT_VXLAN_LINUX);
 
-    return (bits >> FOLD(a) | bits >> FOLD(b)) & 1;
+    return ((uint64_t)in_tunnel_range((uint16_t)a) & bits >> FOLD(a)) |
+           ((uint64_t)in_tunnel_range((uint16_t)b) & bits >> FOLD(b));
 }
 
 /* What most packets are: Ethernet, IPv4 without options, TCP or UDP, neither tagged, tunnelled,
- * fragmented nor cut within the headers. -> false: it is not that, nothing is decided. */
+ * fragmented nor cut within the headers. -> false: it is not that, nothing is decided.
+ *
+ * Whether it is TCP or UDP, and what its ports are, nobody could foretell: no branch asks. What is
+ * not to be is gathered in `odd`, in words as they lie in memory. */
 static inline bool decode_plain(struct packet *packet, uint64_t seed)
 {
     const uint32_t L3 = 14, L4 = 34;
     const uint8_t *frame = packet->data, *ip = frame + L3, *l4 = frame + L4;
-    uint32_t caplen = packet->caplen, only_tcp, l4_size, payload, end, wire;
+    uint32_t caplen = packet->caplen, origlen = packet->origlen, only_tcp, l4_size, payload, end;
+    uint32_t wire, odd;
     uint16_t source_port, destination_port;
-    uint64_t protocol, sender, cut;
-    bool tcp;
+    uint64_t protocol, sender;
 
-    if (packet->linktype != LINKTYPE_ETHERNET || caplen < L4 + 20 || packet->origlen < caplen ||
-        be16(frame + 12) != 0x0800 || ip[0] != 0x45 || (be16(ip + 6) & 0x3fff))
+    if (packet->linktype != LINKTYPE_ETHERNET || caplen < L4 + 20)
         return false;
+    odd = (load32(frame + 12) & 0xffffff) ^ 0x450008; /* type, version and size */
+    odd |= load32(ip + 6) & 0xff3f;                   /* a fragment */
+    protocol = ip[9];
+    only_tcp = -(uint32_t)(protocol == IP_TCP);
+    odd |= (uint32_t)(protocol ^ IP_UDP) & ~only_tcp;
     source_port = be16(l4);
     destination_port = be16(l4 + 2);
     wire = L3 + be16(ip + 2);
-    protocol = ip[9];
-    tcp = protocol == IP_TCP;
-    if (!tcp && protocol != IP_UDP)
-        return false;
-    /* No branch asks which of the two it is: nobody could foretell it. */
-    only_tcp = -(uint32_t)tcp;
     l4_size = 8 + (((l4[12] >> 4) * 4u - 8) & only_tcp);
     payload = L4 + l4_size;
-    if (l4_size < 8 + (12 & only_tcp) || ((L4 + be16(l4 + 4) - wire) & ~only_tcp) ||
-        wire < payload || wire > packet->origlen || payload > caplen)
-        return false;
-    if (__builtin_expect(in_tunnel_range(source_port) || in_tunnel_range(destination_port), 0) &&
-        !tcp && maybe_tunnel(source_port, destination_port))
+    odd |= (L4 + be16(l4 + 4) - wire) & ~only_tcp; /* UDP that ends before IP does */
+    odd |= (uint32_t)maybe_tunnel(source_port, destination_port) & ~only_tcp;
+    odd |= l4_size < 8 + (12 & only_tcp);
+    odd |= (wire < payload) | (wire > origlen) | (payload > caplen) | (origlen < caplen);
+    if (odd)
         return false;
     end = wire < caplen ? wire : caplen;
     packet->l3 = L3;
@@ -133,17 +149,17 @@ static inline bool decode_plain(struct packet *packet, uint64_t seed)
     packet->tunnel_id = 0;
     packet->vlan[0] = packet->vlan[1] = 0;
     packet->fragment_offset = 0;
-    cut = end < wire ? PACKET_TRUNCATED : 0;
     sender =
         make_key_ipv4(packet, ip + 12, source_port, destination_port, (uint8_t)protocol, 4, seed);
     _Static_assert(
         offsetof(struct packet, ip_protocol) == offsetof(struct packet, ip_version) + 1 &&
             offsetof(struct packet, flags) == offsetof(struct packet, ip_version) + 3 &&
             offsetof(struct packet, sender) == offsetof(struct packet, ip_version) + 4 &&
-            offsetof(struct packet, fragment_offset) == offsetof(struct packet, ip_version) + 8,
+            offsetof(struct packet, fragment_offset) == offsetof(struct packet, ip_version) + 8 &&
+            PACKET_TRUNCATED == 1 << 2,
         "one word: version, protocol, tunnel, flags, sender, TCP flags, fragment");
-    store64(&packet->ip_version,
-            4 | protocol << 8 | cut << 24 | sender << 32 | (uint64_t)(l4[13] & only_tcp) << 40);
+    store64(&packet->ip_version, 4 | protocol << 8 | (uint64_t)(end < wire) << 26 | sender << 32 |
+                                     (uint64_t)(l4[13] & only_tcp) << 40);
     return true;
 }
 
@@ -451,14 +467,6 @@ static enum walk_next walk_l4(struct walk *walk)
     default:
         return WALK_STOP;
     }
-}
-
-static uint64_t load64(const uint8_t *bytes)
-{
-    uint64_t value;
-
-    memcpy(&value, bytes, sizeof(value));
-    return value;
 }
 
 static void make_key(struct packet *packet, const uint8_t *l4, uint64_t seed)
