@@ -3,7 +3,8 @@
  * pcap_offline_filter() over the same packets. Prints one JSON object: ns a packet of CPU and by
  * the clock (medians of the rounds), packets, streams, the sum with its difference.
  *
- * MODE   out      no job wants anything: src.ip == "203.0.113.1"
+ * MODE   out      no job wants anything, which a packet tells: src.ip == "203.0.113.1"
+ *        named    no job wants anything, which a stream tells: src.name == "nobody"
  *        all      a job wants everything: every packet becomes a block
  *        http     response.status == 500
  *        open     everything stays open, so all of it goes through the lookback, where it is
@@ -135,6 +136,7 @@ static unsigned statements(const struct options *options, char text[][LINE_MAX_]
     static const struct {
         const char *mode, *statement;
     } modes[] = {{"out", "src.ip == \"203.0.113.1\""},
+                 {"named", "src.name == \"nobody\""},
                  {"all", ""},
                  {"http", "response.status == 500"},
                  {"open", "conn.bytes > 100000000000000"}};
@@ -147,7 +149,7 @@ static unsigned statements(const struct options *options, char text[][LINE_MAX_]
             return 1;
         }
     if (strcmp(options->mode, "jobs"))
-        fail(options->mode, "modes are out, all, http, open, jobs");
+        fail(options->mode, "modes are out, named, all, http, open, jobs");
     file = fopen(SOURCE_ROOT "/bench/kfl-jobs.txt", "r");
     while (file && n < options->n_jobs && fgets(text[n], LINE_MAX_, file)) {
         text[n][strcspn(text[n], "\n")] = '\0';
@@ -214,7 +216,7 @@ static void run(const struct options *options, const struct frame *frames, unsig
                                    .timeout_ns_udp = UINT64_C(60000000000)},
                        .l7 = {.memory = 1 << 30, .response_timeout_ns = UINT64_C(30000000000)},
                        .lookback_size = 256 << 20,
-                       .resident = strcmp(options->mode, "out") != 0,
+                       .resident = strcmp(options->mode, "named") != 0,
                        .waiting_memory = 64 << 20},
         .recorders = recorders,
         .writer_step = disk ? disk_step : NULL,
@@ -326,7 +328,7 @@ static struct options options_of(int argc, char **argv)
         options.n_jobs > KFL_SLOT_MAX || !options.laps ||
         options.n_classifiers > PIPELINE_CLASSIFIER_MAX ||
         (options.disk && (options.n_classifiers || strcmp(options.mode, "all"))))
-        fail("usage", "FILE out|all|http|open|jobs [--rounds N] [--jobs N] [--filter TEXT] "
+        fail("usage", "FILE out|named|all|http|open|jobs [--rounds N] [--jobs N] [--filter TEXT] "
                       "[--warm N] [--laps N] [--classifiers N | --disk FOLDER]");
     return options;
 }

@@ -12,7 +12,8 @@ import traffic
 from report import BUILD, PIPELINE, ROOT, TAPEDECK, Failed, Table, measure
 
 STATEMENT = "response.status == 500"
-MODES = {"out": "all jobs out", "all": "everything recorded, to memory", "open": "all open, into the lookback", "http": STATEMENT}
+MODES = {"out": "all jobs out", "named": "all jobs out, streams followed", "all": "everything recorded, to memory",
+         "open": "all open, into the lookback", "http": STATEMENT}
 STAGES = (  # the first pattern that the source file's path contains
     ("receive", r"memory_source|bench_pipeline|source"),
     ("decode", r"dataplane/(decode|fragment|packet)"),
@@ -100,7 +101,7 @@ def in_memory(table, group, label, file, mode, scale, *options, clock="ns_packet
 
 def pipeline(scale):
     table = Table("pipeline", "CPU ns a packet, one core, from memory")
-    for group, file, modes in (("64 bytes", traffic.flood(scale), ("out", "all", "open")),
+    for group, file, modes in (("64 bytes", traffic.flood(scale), ("out", "named", "all", "open")),
                                ("IMIX", traffic.imix(scale), ("out", "all", "open")),
                                ("jumbo", traffic.sized(9000, scale), ("out", "all", "open")),
                                ("HTTP mix", traffic.http(scale), ("http", "out", "all"))):
@@ -120,10 +121,10 @@ def growth(scale):
     streams = [n for n in (1_000, 10_000, 100_000, 1_000_000, 4_000_000) if n <= scale.streams_max]
     memory = {}
     for n in streams:
-        row = in_memory(table, "concurrent streams", f"{n:,} streams", traffic.streams(n, scale), "out", scale, "--warm", n)
+        row = in_memory(table, "concurrent streams", f"{n:,} streams", traffic.streams(n, scale), "named", scale, "--warm", n)
         memory[n] = row["rss"]
     for n in streams[1:]:
-        in_memory(table, "streams that begin", f"{n:,} new ones", traffic.streams(n, scale, packets=0), "out", scale)
+        in_memory(table, "streams that begin", f"{n:,} new ones", traffic.streams(n, scale, packets=0), "named", scale)
     for size in (64, 128, 256, 594, 1518, 4096, 9000):
         in_memory(table, "packet size, recorded", f"{size} bytes", traffic.sized(size, scale), "all", scale)
     in_memory(table, "classifiers, HTTP mix", "all in one thread", traffic.http(scale), "http", scale, clock="wall_ns_packet")

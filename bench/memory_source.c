@@ -76,7 +76,11 @@ void memory_source_init(struct memory_source *source, const struct frame *frames
                         unsigned laps)
 {
     *source = (struct memory_source){
-        .base = {.ops = &memory_ops, .n_queues = 1, .stays = true, .name = "memory"},
+        .base = {.ops = &memory_ops,
+                 .config.pushdown = true,
+                 .n_queues = 1,
+                 .stays = true,
+                 .name = "memory"},
         .frames = frames,
         .n = n,
         .laps = laps,

@@ -20,6 +20,8 @@ enum {
 
 static int create_parts(struct classifier *classifier);
 static void take_plan(struct classifier *classifier, uint64_t now_ns);
+static unsigned sift(struct classifier *classifier, struct packet *burst, unsigned n,
+                     struct packet **ret_wanted);
 static void one_packet(struct classifier *classifier, struct packet *packet);
 static void no_room(struct classifier *classifier, const struct packet *packet);
 static void discard(struct classifier *classifier, const struct stream *stream,
@@ -85,16 +87,21 @@ uint64_t classifier_slot_first(const struct classifier *classifier, unsigned slo
 
 void classifier_burst(struct classifier *classifier, struct packet *burst, unsigned n)
 {
-    struct counters *counters = &classifier->counters;
+    struct packet *wanted[PACKET_BURST];
 
     if (!n)
         return;
     take_plan(classifier, burst[0].ts_ns);
-    stream_prefetch_burst(classifier->streams, burst, n);
     classifier->n_discarded = 0;
-    for (unsigned i = 0; i < n; i++)
-        one_packet(classifier, &burst[i]);
-    counter_add(counters, COUNTER_discarded, classifier->n_discarded);
+    for (unsigned at = 0; at < n; at += PACKET_BURST) {
+        unsigned n_piece = n - at < PACKET_BURST ? n - at : PACKET_BURST;
+        unsigned n_wanted = sift(classifier, burst + at, n_piece, wanted);
+
+        stream_prefetch_burst(classifier->streams, wanted, n_wanted);
+        for (unsigned i = 0; i < n_wanted; i++)
+            one_packet(classifier, wanted[i]);
+    }
+    counter_add(&classifier->counters, COUNTER_discarded, classifier->n_discarded);
 }
 
 unsigned classifier_tick(struct classifier *classifier, uint64_t now_ns)
@@ -240,6 +247,24 @@ static void take_plan(struct classifier *classifier, uint64_t now_ns)
     if (released)
         recorder->ops->released(recorder, released, now_ns);
     atomic_store_explicit(&classifier->epoch, next->epoch, memory_order_release);
+}
+
+/* Which packets of a burst some job may want. */
+static unsigned sift(struct classifier *classifier, struct packet *burst, unsigned n,
+                     struct packet **ret_wanted)
+{
+    const struct gate *gate = classifier->plan ? classifier->plan->gate : NULL;
+    unsigned n_wanted = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        ret_wanted[n_wanted] = &burst[i];
+        n_wanted += !gate || gate_wants(gate, &burst[i]);
+    }
+    if (n_wanted < n) {
+        classifier->n_discarded += n - n_wanted;
+        counter_add(&classifier->counters, COUNTER_unwanted, n - n_wanted);
+    }
+    return n_wanted;
 }
 
 static void one_packet(struct classifier *classifier, struct packet *packet)

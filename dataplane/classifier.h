@@ -1,6 +1,7 @@
 /* classifier.h - the step in the middle: stream, verdict, and then one of three.
  *
- *      packet --stream--> all jobs out:     counted, nothing copied, nothing parsed
+ *      packet --gate--> no job can want it, by addresses, ports and layer 4: counted (gate.h)
+ *             --stream--> all jobs out:     counted, nothing copied, nothing parsed
  *                         some job open:    one copy into the lookback; dissect; ask the plan
  *                         some job matched: one copy into that job's chunk (recorder.h)
  *      on the first match the stream's packets move from the lookback to the job, oldest first,
@@ -16,6 +17,7 @@
 #include "../kfl-jit/plan.h"
 #include "counters.h"
 #include "dns_names.h"
+#include "gate.h"
 #include "l7.h"
 #include "lookback.h"
 #include "packet.h"
@@ -25,6 +27,7 @@
 /* A plan in force. Published by pointer; the epoch only grows. */
 struct plan_publication {
     const struct kfl_plan *plan;
+    const struct gate *gate; /* packets that it does not want go no further; null: all go on */
     uint32_t epoch;
     uint32_t slot_epoch[KFL_SLOT_MAX]; /* when this slot got its present job */
     uint64_t fresh; /* slots whose jobs are not asked about streams that began before */

@@ -18,6 +18,7 @@ enum {
 static int create_units(struct pipeline *pipeline);
 static int create_rx(struct pipeline *pipeline);
 static int create_workers(struct pipeline *pipeline);
+static void publication_free(struct publication_node *node);
 static void *array(size_t n, size_t size);
 
 int pipeline_create(const struct pipeline_config *config, struct pipeline **ret_pipeline)
@@ -74,8 +75,7 @@ void pipeline_free(struct pipeline *pipeline)
         struct publication_node *node = pipeline->newest;
 
         pipeline->newest = node->older;
-        kfl_plan_free(node->plan);
-        free(node);
+        publication_free(node);
     }
     pushdown_free(pipeline->pushdown);
     free(pipeline->workers);
@@ -106,8 +106,12 @@ int pipeline_publish(struct pipeline *pipeline, struct kfl_plan *plan, uint64_t 
         if (changed >> slot & 1)
             node->publication.slot_epoch[slot] = node->publication.epoch;
     pipeline->newest = node;
-    if (pipeline->pushdown)
+    node->publication.gate = NULL;
+    if (pipeline->pushdown) {
         pushdown_widen(pipeline->pushdown, plan, changed, node->publication.epoch);
+        if (!pushdown_gate(pipeline->pushdown, &node->gate)) /* else everything goes on */
+            node->publication.gate = node->gate;
+    }
     for (unsigned i = 0; i < pipeline->config.n_classifiers; i++)
         classifier_publish(pipeline->workers[i].classifier, &node->publication);
     return 0;
@@ -131,8 +135,7 @@ unsigned pipeline_reclaim(struct pipeline *pipeline)
             struct publication_node *gone = node->older;
 
             node->older = gone->older;
-            kfl_plan_free(gone->plan);
-            free(gone);
+            publication_free(gone);
         } else {
             n_left++;
             node = node->older;
@@ -408,6 +411,13 @@ static int create_workers(struct pipeline *pipeline)
             return err;
     }
     return 0;
+}
+
+static void publication_free(struct publication_node *node)
+{
+    kfl_plan_free(node->plan);
+    gate_free(node->gate);
+    free(node);
 }
 
 /* Cleared, on a cache line of its own; n may be 0. */

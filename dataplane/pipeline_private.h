@@ -54,6 +54,7 @@ struct worker {
 struct publication_node {
     struct plan_publication publication; /* first member */
     struct kfl_plan *plan;
+    struct gate *gate;
     struct publication_node *older;
 };
 

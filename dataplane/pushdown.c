@@ -9,6 +9,8 @@ enum { RING_STREAMS = 1024, PIECE = 256 };
 struct pushdown {
     struct source *const *sources;
     unsigned n_sources, n_classifiers;
+    bool all; /* it is wanted of all sources */
+    bool any; /* some source takes it */
     bool narrowed;
     struct kfl_pushdown *slot[KFL_SLOT_MAX]; /* what its job wanted so far; null: no job */
     struct pushdown_condition condition;
@@ -24,19 +26,23 @@ int pushdown_create(struct source *const *sources, unsigned n_sources, unsigned 
                     bool dns, struct pushdown **ret_pushdown)
 {
     struct pushdown *pushdown = NULL;
-    unsigned n = 0;
+    unsigned n_wanted = 0, n_taken = 0;
     size_t size = (n_classifiers * sizeof(struct ring) + 63) & ~(size_t)63;
 
     *ret_pushdown = NULL;
-    for (unsigned i = 0; i < n_sources; i++)
-        n += takes(sources[i]);
-    if (!n)
+    for (unsigned i = 0; i < n_sources; i++) {
+        n_wanted += source_base(sources[i])->config.pushdown;
+        n_taken += takes(sources[i]);
+    }
+    if (!n_wanted)
         return 0;
     pushdown = calloc(1, sizeof(*pushdown));
     if (!pushdown)
         return -ENOMEM;
     pushdown->sources = sources;
     pushdown->n_sources = n_sources;
+    pushdown->all = n_wanted == n_sources;
+    pushdown->any = n_taken;
     pushdown->condition.dns = dns;
     pushdown->rings = aligned_alloc(64, size);
     if (!pushdown->rings)
@@ -109,9 +115,17 @@ void pushdown_step(struct pushdown *pushdown)
     }
 }
 
+int pushdown_gate(const struct pushdown *pushdown, struct gate **ret_gate)
+{
+    const struct pushdown_condition *condition = &pushdown->condition;
+
+    *ret_gate = NULL;
+    return pushdown->all ? gate_create(&condition->wanted, condition->dns, ret_gate) : 0;
+}
+
 struct ring *pushdown_ring(struct pushdown *pushdown, unsigned classifier)
 {
-    return &pushdown->rings[classifier];
+    return pushdown->any ? &pushdown->rings[classifier] : NULL;
 }
 
 void pushdown_tell(struct ring *ring, const struct pushdown_stream *stream)

@@ -1,4 +1,5 @@
-/* pushdown.h - packets that no job wants stay where they are: in the kernel, in the device.
+/* pushdown.h - packets that no job wants stay where they are: in the kernel, in the device. Those
+ * that are handed out all the same go no further than a gate (gate.h).
  *
  *      a plan is published:   its condition and the one before are in force     widen
  *      the old plan is left:  only the new one                                  narrow
@@ -22,6 +23,7 @@
 
 #include "../kfl-jit/plan.h"
 #include "../kfl-jit/pushdown.h"
+#include "gate.h"
 #include "packet.h"
 #include "ring.h"
 #include "source.h"
@@ -46,7 +48,7 @@ struct pushdown_stream {
 
 struct pushdown;
 
-/* Null in *ret_pushdown: no source takes it. -> 0 or -ENOMEM */
+/* Null in *ret_pushdown: of no source it is wanted. -> 0 or -ENOMEM */
 int pushdown_create(struct source *const *sources, unsigned n_sources, unsigned n_classifiers,
                     bool dns, struct pushdown **ret_pushdown);
 void pushdown_free(struct pushdown *pushdown);
@@ -59,7 +61,11 @@ void pushdown_narrow(struct pushdown *pushdown);
 /* Hands streams that are out to the sources; a bounded piece. */
 void pushdown_step(struct pushdown *pushdown);
 
-/* Where this classifier tells its streams. */
+/* What was widened by last, for the classifiers. Null: everything goes on, or it is not wanted of
+ * all sources. -> 0 or -ENOMEM */
+int pushdown_gate(const struct pushdown *pushdown, struct gate **ret_gate);
+
+/* Where this classifier tells its streams; null: no source takes them. */
 struct ring *pushdown_ring(struct pushdown *pushdown, unsigned classifier);
 /* A ring that is full loses it: the stream is told again. */
 void pushdown_tell(struct ring *ring, const struct pushdown_stream *stream);

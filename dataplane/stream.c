@@ -101,15 +101,16 @@ static inline uint32_t place_of(const struct stream_table *table, uint32_t hash)
     return hash * UINT32_C(0x9e3779b1) >> table->index_shift;
 }
 
-void stream_prefetch_burst(const struct stream_table *table, const struct packet *burst, unsigned n)
+void stream_prefetch_burst(const struct stream_table *table, struct packet *const *burst,
+                           unsigned n)
 {
     if (table->distinguish) /* the hash is not known yet */
         return;
     for (unsigned i = 0; i < n; i++)
-        __builtin_prefetch(&table->index[place_of(table, burst[i].hash)]);
+        __builtin_prefetch(&table->index[place_of(table, burst[i]->hash)]);
     for (unsigned i = 0; i < n; i++) {
         /* Most are at their own place. Whether this one is, the search will see. */
-        uint32_t number = table->index[place_of(table, burst[i].hash)].stream;
+        uint32_t number = table->index[place_of(table, burst[i]->hash)].stream;
         const struct stream *stream = &table->streams[number - (number != 0)];
 
         __builtin_prefetch(stream, 1);

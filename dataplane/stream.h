@@ -155,7 +155,7 @@ int stream_table_create(const struct stream_config *config, struct stream_table 
 void stream_table_free(struct stream_table *table); /* tells nobody: _finish() does */
 
 /* Hints for a decoded burst, before its packets' streams are asked for. */
-void stream_prefetch_burst(const struct stream_table *table, const struct packet *burst,
+void stream_prefetch_burst(const struct stream_table *table, struct packet *const *burst,
                            unsigned n);
 
 /* The stream of a decoded packet (not PACKET_NO_IP) with the packet counted in: times, counts,

@@ -180,7 +180,11 @@ static int open_sources(struct read *read)
         return CLI_FAILED;
     for (int i = 0; i < read->cli->n_args; i++) {
         const struct source_config config = {
-            .type = "file", .interface = read->cli->args[i], .stays = values.out != NULL};
+            .type = "file",
+            .interface = read->cli->args[i],
+            .stays = values.out != NULL,
+            .pushdown = true,
+        };
         char why[SOURCE_ERROR_SIZE] = "";
         struct source *source;
 
@@ -227,6 +231,7 @@ static int build(struct read *read)
     if (read->names) {
         config.classifier.streams.names = (struct stream_name_source){names_lookup, read->names};
         config.classifier.learn = read->learned;
+        config.learns_dns = read->learned != NULL;
     }
     if (values.out) { /* else nothing needs the past: packets are counted */
         config.classifier.lookback_kind = read->stays ? LOOKBACK_REFERENCES : LOOKBACK_COPIES;

@@ -1,5 +1,5 @@
-/* Pushdown: what the XDP program discards, no job wants; the program agrees with the plain reading
- * of the condition; a stream that is out is let through again as soon as it may be another one. */
+/* Pushdown: what the XDP program or the gate discards, no job wants; a stream that is out is let
+ * through again as soon as it may be another one. */
 #include <errno.h>
 #include <glob.h>
 #include <stdio.h>
@@ -229,14 +229,13 @@ static void packet_statement(struct kfl_random *random, unsigned depth, char *te
              right);
 }
 
-/* What the program may not discard: what is wanted. Where the condition is asked in words it is of
- * one mind with the program. */
+/* What neither the program nor the gate may discard: what is wanted. */
 static void no_wanted_packet_is_discarded(void)
 {
     struct kfl_random random = {.state = (uint64_t)time(NULL)};
     const char *seed = getenv("TAPEDECK_SEED"), *is_long = getenv("TAPEDECK_LONG");
     unsigned n_statements = is_long ? 20 * STATEMENTS : STATEMENTS;
-    uint64_t n_asked = 0, n_out = 0, n_discarded = 0, n_wrong = 0;
+    uint64_t n_asked = 0, n_out = 0, n_discarded = 0, n_kept_out = 0, n_wrong = 0;
 
     if (!load())
         return;
@@ -248,6 +247,7 @@ static void no_wanted_packet_is_discarded(void)
         char text[2048];
         struct kfl_statement *statement;
         struct kfl_plan *plan;
+        struct gate *gate;
 
         if (i % 3)
             packet_statement(&random, 1 + kfl_random_below(&random, 4), text, sizeof(text));
@@ -257,25 +257,76 @@ static void no_wanted_packet_is_discarded(void)
         if (!plan)
             continue;
         in_force(plan, i + 1);
+        CU_ASSERT_FATAL(!gate_create(&condition_of(plan, i + 1)->wanted, false, &gate));
         for (unsigned k = kfl_random_below(&random, 4); k < n_packets; k += 4) {
             bool is_out = out(plan, &packets[k].packet);
             bool discarded = discards(packets[k].bytes, packets[k].size);
+            bool kept_out = gate && !gate_wants(gate, &packets[k].packet);
 
             n_asked++;
             n_out += is_out;
             n_discarded += discarded;
-            if (discarded && !is_out && !n_wrong++)
+            n_kept_out += kept_out;
+            if ((discarded || kept_out) && !is_out && !n_wrong++)
                 tap_note("packet %u is wanted by %s", k, text);
         }
+        gate_free(gate);
         kfl_plan_free(plan);
         kfl_statement_free(statement);
     }
     CU_ASSERT(!n_wrong);
     CU_ASSERT(n_discarded * 2 > n_out);
-    tap_note("%llu asked, %llu out, %llu of them discarded by the program",
+    CU_ASSERT(n_kept_out * 2 > n_out);
+    tap_note("%llu asked, %llu out, %llu of them discarded by the program, %llu by the gate",
              (unsigned long long)n_asked, (unsigned long long)n_out,
-             (unsigned long long)n_discarded);
+             (unsigned long long)n_discarded, (unsigned long long)n_kept_out);
     unload();
+}
+
+/* The gate's answer in both directions; DNS is let through when names are learned from it. */
+static void the_gate_knows_ports_addresses_and_dns(void)
+{
+    static const struct {
+        const char *statement, *words;
+        bool dns, wanted;
+    } rows[] = {
+        {"tcp and dst.port == 80", "eth ip4 tcp", false, true},
+        {"tcp and dst.port == 81", "eth ip4 tcp", false, false},
+        {"tcp", "eth ip4 udp", false, false},
+        {"ip.version == 6", "eth ip4 tcp", false, false},
+        {"ip.version == 6", "eth ip6 tcp", false, true},
+        {"icmp", "eth ip4 icmp", false, true},
+        {"udp", "eth ip4 icmp", false, false},
+        {"src.ip == \"203.0.113.1\"", "eth ip4 tcp", false, false},
+        {"src.ip != \"203.0.113.1\"", "eth ip4 tcp", false, true},
+        {"dst.ip.startsWith(\"10.\")", "eth ip4 tcp", false, true},
+        {"false", "eth ip4 tcp", true, false},
+        {"false", "eth ip4 udp:53", false, false},
+        {"false", "eth ip4 udp:53", true, true},
+        {"false", "eth ip4 udp:4789 vxlan:42 eth ip4 tcp", false, true},
+        {"false", "eth ip4 gre ip4 udp", false, true},
+    };
+
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        for (unsigned reverse = 0; reverse < 2; reverse++) {
+            struct kfl_statement *statement;
+            struct kfl_plan *plan = plan_of(rows[i].statement, &statement);
+            struct packet packet = {.linktype = LINKTYPE_ETHERNET};
+            struct frame frame;
+            struct gate *gate;
+
+            frame_make(&frame, rows[i].words, reverse);
+            packet.data = frame_data(&frame);
+            packet.caplen = packet.origlen = (uint32_t)frame_size(&frame);
+            decode_burst(&packet, 1, 7);
+            CU_ASSERT_FATAL(!gate_create(&condition_of(plan, 1)->wanted, rows[i].dns, &gate));
+            if (gate_wants(gate, &packet) != rows[i].wanted)
+                tap_note("%s, %s: not so", rows[i].statement, rows[i].words);
+            CU_ASSERT_EQUAL(gate_wants(gate, &packet), rows[i].wanted);
+            gate_free(gate);
+            kfl_plan_free(plan);
+            kfl_statement_free(statement);
+        }
 }
 
 static void make(struct frame *frame, const char *words, bool reverse, uint8_t padded[128],
@@ -443,6 +494,7 @@ int main(int argc, char **argv)
     static const struct tap_test tests[] = {
         {"conditions are what they should be", conditions_are_what_they_should_be},
         {"no wanted packet is discarded", no_wanted_packet_is_discarded},
+        {"the gate knows ports, addresses and DNS", the_gate_knows_ports_addresses_and_dns},
         {"both conditions are in force while a plan changes",
          both_are_in_force_while_a_plan_changes},
         {"a stream that is out is discarded until it may be another one",
