@@ -244,6 +244,7 @@ static void take_plan(struct classifier *classifier, uint64_t now_ns)
     classifier->plan = next;
     recorder->plan = next->plan;
     classifier->jobs = kfl_plan_jobs(next->plan);
+    classifier->limited = next->admitted ? kfl_plan_limited(next->plan) : 0;
     if (released)
         recorder->ops->released(recorder, released, now_ns);
     atomic_store_explicit(&classifier->epoch, next->epoch, memory_order_release);

@@ -31,6 +31,9 @@ struct plan_publication {
     uint32_t epoch;
     uint32_t slot_epoch[KFL_SLOT_MAX]; /* when this slot got its present job */
     uint64_t fresh; /* slots whose jobs are not asked about streams that began before */
+    /* By slot: entries that have asked a job's limit(n) for room, of all classifiers together.
+     * Null: no job has one. */
+    _Atomic uint64_t *admitted;
 };
 
 struct classifier_config {

@@ -16,6 +16,7 @@ struct classifier {
     const struct plan_publication *plan;       /* in force here; null before the first */
     _Atomic uint32_t epoch;                    /* of `plan`; tells mgmt */
     uint64_t jobs;                             /* slots of `plan` */
+    uint64_t limited;                          /* ... whose limit(n) counts */
     _Atomic uint64_t slot_first[KFL_SLOT_MAX]; /* stream number when the slot got its job */
     uint64_t now_ns;                           /* newest packet or tick */
     uint32_t later;       /* 1 while the packet at hand is counted in its stream

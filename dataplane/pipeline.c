@@ -102,9 +102,15 @@ int pipeline_publish(struct pipeline *pipeline, struct kfl_plan *plan, uint64_t 
     node->publication.plan = plan;
     node->publication.epoch++;
     node->publication.fresh = pipeline->fresh;
-    for (unsigned slot = 0; slot < KFL_SLOT_MAX; slot++)
-        if (changed >> slot & 1)
-            node->publication.slot_epoch[slot] = node->publication.epoch;
+    node->publication.admitted = pipeline->admitted;
+    for (unsigned slot = 0; slot < KFL_SLOT_MAX; slot++) {
+        if (!(changed >> slot & 1))
+            continue;
+        node->publication.slot_epoch[slot] = node->publication.epoch;
+        /* Where a job begins: no classifier has the one before it any more. */
+        if (kfl_plan_jobs(plan) >> slot & 1)
+            atomic_store_explicit(&pipeline->admitted[slot], 0, memory_order_relaxed);
+    }
     pipeline->newest = node;
     node->publication.gate = NULL;
     if (pipeline->pushdown) {
@@ -115,6 +121,11 @@ int pipeline_publish(struct pipeline *pipeline, struct kfl_plan *plan, uint64_t 
     for (unsigned i = 0; i < pipeline->config.n_classifiers; i++)
         classifier_publish(pipeline->workers[i].classifier, &node->publication);
     return 0;
+}
+
+uint64_t pipeline_admitted(const struct pipeline *pipeline, unsigned slot)
+{
+    return atomic_load_explicit(&pipeline->admitted[slot], memory_order_relaxed);
 }
 
 unsigned pipeline_reclaim(struct pipeline *pipeline)

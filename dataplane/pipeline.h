@@ -9,8 +9,8 @@
  * role once, pipeline_run() does so until finite sources have ended and all is settled.
  *
  * Idle threads spin a little, then sleep for a short while or in poll() on their sources'
- * descriptors (adaptive), or never sleep (busy). A full ring costs a live source the packet (drop_ring);
- * a file waits.
+ * descriptors (adaptive), or never sleep (busy). A full ring costs a live source the packet
+ * (drop_ring); a file waits.
  *
  * Life: create -> publish a plan -> start, or run by hand -> stop, wait -> free. All calls come
  * from one thread (mgmt's), pipeline_sum() and counters from any. Sources and recorders stay the
@@ -56,6 +56,8 @@ void pipeline_free(struct pipeline *pipeline);
 /* Puts a plan in force; it is the pipeline's from then on. changed: slots that have another job
  * than before (or had none). -> 0 or -ENOMEM. */
 int pipeline_publish(struct pipeline *pipeline, struct kfl_plan *plan, uint64_t changed);
+/* Entries that have asked the limit(n) of the job in this slot: n and more when it is full. */
+uint64_t pipeline_admitted(const struct pipeline *pipeline, unsigned slot);
 /* From the next publication on: slots whose jobs take only streams that begin with them. */
 void pipeline_set_fresh(struct pipeline *pipeline, uint64_t slots);
 /* Frees plans that every classifier has left. -> how many older ones are still in use: when 0,

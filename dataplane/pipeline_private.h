@@ -80,8 +80,9 @@ struct pipeline {
     struct rx *rx;
     struct worker *workers;
     struct publication_node *newest;
-    struct pushdown *pushdown; /* null: no source takes it */
-    uint64_t fresh; /* slots, of the next publication */
+    struct pushdown *pushdown;               /* null: no source takes it */
+    uint64_t fresh;                          /* slots, of the next publication */
+    _Atomic uint64_t admitted[KFL_SLOT_MAX]; /* plan_publication.admitted */
     unsigned n_threads;
     struct thread *threads;
     _Atomic bool writer_end; /* all workers are done: the writer ends when it is idle */

@@ -65,6 +65,7 @@ enum stream_flags {
     STREAM_MOVING = 1 << 12,         /* its past is on the way to the jobs that matched (past.c) */
     STREAM_WAITS = 1 << 13,          /* entries of it wait for its end (waiting.c) */
     STREAM_ASKED_ORIENTED = 1 << 14, /* the plan was asked when the client was known */
+    STREAM_ADMITTED = 1 << 15,       /* limit(n) has let in its first entry (verdict.c) */
     STREAM_QUIET_0 = 1 << 16,        /* endpoint 0's packets are but counted, unless they have SYN,
                                         FIN or RST: established, or not TCP */
     STREAM_QUIET_1 = 1 << 17,

@@ -3,7 +3,10 @@
  *      open ----matched----> matched         for each job, once and for all
  *       |                                    (but a new job in a slot begins anew)
  *       +-----out----------> neither
- */
+ *
+ * A job with limit(n) takes n entries, counted over all classifiers when an entry is complete. A
+ * stream that matches before it has any is let in with the first one it will have; where there is
+ * no room any more, the job is out. */
 #include <string.h>
 
 #include "../kfl-jit/ensure.h"
@@ -13,6 +16,11 @@ static void matched(struct classifier *classifier, struct stream *stream, uint64
 static void settle(struct classifier *classifier, struct stream *stream);
 static void settle_by(struct classifier *classifier, struct stream *stream,
                       const struct kfl_verdict *verdict);
+static uint64_t admit(const struct classifier *classifier, uint64_t slots);
+static void admit_stream(struct classifier *classifier, struct stream *stream,
+                         struct kfl_verdict *verdict);
+static void admit_entry(struct classifier *classifier, struct stream *stream,
+                        const struct kfl_entry *entry, struct kfl_verdict *verdict);
 static uint64_t need(struct classifier *classifier, struct stream *stream,
                      const struct kfl_stream *view);
 static uint64_t entry_slots(struct classifier *classifier, const struct stream *stream);
@@ -58,6 +66,8 @@ void verdict_stream(struct classifier *classifier, struct stream *stream, bool e
         stream->flags |= STREAM_ASKED_ORIENTED;
     verdict =
         kfl_plan_stream(classifier->plan->plan, classifier->config.number, &view, stream->open);
+    if (verdict.matched & classifier->limited)
+        admit_stream(classifier, stream, &verdict);
     settle_by(classifier, stream, &verdict);
     if (!ended && !stream->l7 && !(stream->flags & STREAM_L7_DONE) &&
         need(classifier, stream, &view) && !(stream->key.ip_version & STREAM_KEY_NO_PORTS))
@@ -146,6 +156,58 @@ static void settle_by(struct classifier *classifier, struct stream *stream,
     settle(classifier, stream);
 }
 
+/* -> those without limit, and those that have room for one more entry. */
+static uint64_t admit(const struct classifier *classifier, uint64_t slots)
+{
+    const struct plan_publication *plan = classifier->plan;
+
+    for (uint64_t left = slots & classifier->limited; left; left &= left - 1) {
+        unsigned slot = (unsigned)__builtin_ctzll(left);
+        uint64_t before = atomic_fetch_add_explicit(&plan->admitted[slot], 1, memory_order_relaxed);
+
+        if (before >= kfl_plan_limit(plan->plan, slot))
+            slots &= ~(left & -left);
+    }
+    return slots;
+}
+
+/* Whatever its entries are: the first counts now. Of a stream that has had some the next one is
+ * waited for. */
+static void admit_stream(struct classifier *classifier, struct stream *stream,
+                         struct kfl_verdict *verdict)
+{
+    uint64_t limited = verdict->matched & stream->open & classifier->limited, admitted;
+
+    if (stream->entries_seen && stream->l7) {
+        verdict->matched &= ~limited;
+        return;
+    }
+    admitted = admit(classifier, limited);
+    if (admitted)
+        stream->flags |= STREAM_ADMITTED;
+    verdict->matched &= ~limited | admitted;
+    verdict->out |= limited & ~admitted;
+}
+
+static void admit_entry(struct classifier *classifier, struct stream *stream,
+                        const struct kfl_entry *entry, struct kfl_verdict *verdict)
+{
+    uint64_t limited = verdict->matched & classifier->limited, admitted = 0;
+
+    if (entry->response_open) { /* it is not complete */
+        verdict->matched &= ~limited;
+        return;
+    }
+    /* The one entry that such a stream has was let in with it, as was the first one of others. */
+    if (KFL_PROTOS_L4 >> entry->proto & 1 || stream->flags & STREAM_ADMITTED)
+        admitted = limited & stream->matched;
+    stream->flags &= ~(uint32_t)STREAM_ADMITTED;
+    admitted |= admit(classifier, limited & ~admitted);
+    verdict->matched &= ~limited | admitted;
+    verdict->out |= limited & ~admitted;
+    stream->open &= ~(limited & ~admitted);
+}
+
 /* Lets go of what no job needs any more. */
 static void settle(struct classifier *classifier, struct stream *stream)
 {
@@ -205,6 +267,8 @@ static uint64_t about_entry(struct classifier *classifier, struct stream *stream
     stream_view(classifier->streams, stream, classifier->ending == stream, &view);
     entry->stream = &view;
     verdict = kfl_plan_entry(classifier->plan->plan, classifier->config.number, entry, ask);
+    if (verdict.matched & classifier->limited)
+        admit_entry(classifier, stream, entry, &verdict);
     matched(classifier, stream, verdict.matched & stream->open);
     if (verdict.matched && !entry->response_open) {
         if (stream->matches < UINT16_MAX)

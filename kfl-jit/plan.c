@@ -122,6 +122,16 @@ uint64_t kfl_plan_redacts(const struct kfl_plan *plan)
     return plan->redacts;
 }
 
+uint64_t kfl_plan_limited(const struct kfl_plan *plan)
+{
+    return plan->limited;
+}
+
+uint64_t kfl_plan_limit(const struct kfl_plan *plan, unsigned slot)
+{
+    return (uint64_t)kfl_statement_limit(plan->statement[slot]);
+}
+
 bool kfl_plan_redact(const struct kfl_plan *plan, unsigned slot, struct kfl_value *entry,
                      struct kfl_arena *arena)
 {
@@ -155,6 +165,8 @@ static int lower_jobs(struct kfl_plan *plan, const struct kfl_plan_job *jobs, un
             return -EINVAL;
         plan->slots |= UINT64_C(1) << slot;
         plan->statement[slot] = jobs[i].statement;
+        if (kfl_statement_limit(jobs[i].statement))
+            plan->limited |= UINT64_C(1) << slot;
         if (kfl_statement_redacts(jobs[i].statement))
             plan->redacts |= UINT64_C(1) << slot;
         plan->whole[slot] = lower_statement(&plan->atoms, &plan->program, jobs[i].statement);

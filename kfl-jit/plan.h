@@ -29,7 +29,7 @@ struct kfl_plan;
 struct kfl_plan_job {
     unsigned slot;                         /* 0..63, unique */
     const struct kfl_statement *statement; /* stays the caller's and must outlive the plan */
-    bool stored; /* it is asked of a recording: record() is no error */
+    bool stored;                           /* it is asked of a recording: record() is no error */
 };
 
 /* -> 0, -EINVAL with the message in messages (slot of the culprit in *ret_slot), -ENOMEM.
@@ -67,6 +67,10 @@ struct kfl_verdict kfl_plan_entry(const struct kfl_plan *plan, unsigned worker,
 /* The jobs that need entries dissected at all to be decided for this stream; 0: L2-L4 is enough. */
 uint64_t kfl_plan_needs_entries(const struct kfl_plan *plan, const struct kfl_stream *stream,
                                 uint64_t ask);
+
+/* The slots whose statements say limit(n), and the n of one. Counting is the caller's. */
+uint64_t kfl_plan_limited(const struct kfl_plan *plan);
+uint64_t kfl_plan_limit(const struct kfl_plan *plan, unsigned slot);
 
 /* The slots whose statements hide something (redact()) of an entry before it leaves as JSON, text
  * or preview. */

@@ -67,7 +67,8 @@ struct kfl_plan {
     /* By number of the bit of enum kfl_l4: code that packet facts decide, in the mode that is set;
      * null: none. */
     jit_function *packet_native[PLAN_LAYER4];
-    uint64_t redacts; /* slots whose statements hide something */
+    uint64_t limited; /* slots whose statements say limit(n) */
+    uint64_t redacts; /* ... hide something */
     const struct kfl_statement *statement[KFL_SLOT_MAX];
     uint32_t whole[KFL_SLOT_MAX]; /* node of the statement, before it is specialised */
     struct atoms atoms;

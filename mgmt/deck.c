@@ -296,6 +296,7 @@ static void count_job(void *context, const struct job *job, struct job_counts *r
     if (job->slot < 0)
         return;
     writer_counters(deck->writer, (unsigned)job->slot, &counters);
+    ret_counts->admitted = pipeline_admitted(deck->pipeline, (unsigned)job->slot);
     value[JOB_COUNT_streams] = counters.streams;
     value[JOB_COUNT_packets] = counters.packets;
     value[JOB_COUNT_bytes] = counters.packet_bytes;

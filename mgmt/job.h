@@ -63,6 +63,7 @@ extern const struct job_count_info job_count_info[JOB_COUNT_COUNT];
 
 struct job_counts {
     uint64_t value[JOB_COUNT_COUNT];
+    uint64_t admitted;          /* entries that have asked for room in its limit(n) */
     uint64_t first_ns, last_ns; /* of packets; 0: none */
 };
 
@@ -90,6 +91,7 @@ struct job {
     struct kfl_statement *statement; /* compiled for this run; null */
     bool ending;                     /* the run is over, its data is on the way to disk */
     enum job_state after;            /* what it is then */
+    bool limit_counted;              /* limit(n): all its entries are complete */
     bool limit_reached;              /* limit(n): nothing new matches, what matched is finished */
     uint64_t limit_packets;          /* then: recorded so far ... */
     uint64_t limit_quiet_ns;         /* ... and the steady time of the last */

@@ -164,7 +164,7 @@ static void begin(struct jobs *jobs, struct job *job, int64_t number, struct sch
     if (!job->recording)
         job->recording = recording_open(jobs->store, job);
     resumed = recording_begin_run(job->recording, jobs->store, number, clock.wall_ns);
-    job->limit_reached = false;
+    job->limit_counted = job->limit_reached = false;
     job->retry = (struct schedule_clock){0};
     job->begun_ns = clock.steady_ns;
     *job->reason = 0;
@@ -301,16 +301,18 @@ static void look_at_limit(struct jobs *jobs, struct job *job, struct schedule_cl
     uint64_t limit = (uint64_t)kfl_statement_limit(job->statement);
     bool past = (int64_t)(clock.wall_ns / 1000000) > kfl_statement_last_ms(job->statement);
     struct job_counts counts = {0};
-    bool full;
+    bool counted, full;
 
     if (!limit && !past)
         return;
     jobs->ops->counts(jobs->context, job, &counts);
-    full = limit && counts.value[JOB_COUNT_entries] >= limit;
+    counted = limit && counts.value[JOB_COUNT_entries] >= limit;
+    full = limit && (counted || counts.admitted >= limit);
     if (!full && !past)
         return;
-    if (full && !job->limit_reached)
+    if (counted && !job->limit_counted)
         jobs->ops->saturate(jobs->context, job);
+    job->limit_counted = counted;
     if (!job->limit_reached || counts.value[JOB_COUNT_packets] != job->limit_packets) {
         job->limit_reached = true;
         job->limit_packets = counts.value[JOB_COUNT_packets];

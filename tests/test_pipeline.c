@@ -126,6 +126,13 @@ static void check_sum(const struct run *run)
     CU_ASSERT(stats.ended);
 }
 
+static unsigned connection_of(uint32_t n)
+{
+    const uint16_t *port = wire.packets[n].key.port;
+
+    return (port[0] >= 2000 ? port[0] : port[1]) - 2000u;
+}
+
 /* Per connection, the recorded packets: a checksum over their numbers in order. */
 static void recorded(const struct run *run, uint64_t ret_sum[static CONNECTIONS])
 {
@@ -133,8 +140,7 @@ static void recorded(const struct run *run, uint64_t ret_sum[static CONNECTIONS]
     for (unsigned i = 0; i < run->n_classifiers; i++)
         for (uint32_t k = 0; k < run->recorders[i]->n_log; k++) {
             uint32_t n = run->recorders[i]->log[k].packet;
-            const uint16_t *port = wire.packets[n].key.port;
-            uint64_t *sum = &ret_sum[(port[0] >= 2000 ? port[0] : port[1]) - 2000];
+            uint64_t *sum = &ret_sum[connection_of(n)];
 
             *sum = *sum * 31 + n + 1;
         }
@@ -170,6 +176,77 @@ static void test_same_streams(void)
     for (unsigned i = 0; i < CONNECTIONS; i++)
         n_recorded += first[i] != 0;
     CU_ASSERT(n_recorded > 5 && n_recorded < CONNECTIONS);
+}
+
+/* -> how many connections the job in the slot has recorded, each from its first packet to its
+ * last. */
+static unsigned whole_streams(const struct run *run, unsigned slot)
+{
+    unsigned n[CONNECTIONS] = {0}, all[CONNECTIONS] = {0}, n_streams = 0;
+
+    for (uint32_t i = 0; i < wire.n; i++)
+        all[connection_of(i)]++;
+    for (unsigned i = 0; i < run->n_classifiers; i++)
+        for (uint32_t k = 0; k < run->recorders[i]->n_log; k++)
+            if (run->recorders[i]->log[k].slot == slot)
+                n[connection_of(run->recorders[i]->log[k].packet)]++;
+    for (unsigned i = 0; i < CONNECTIONS; i++) {
+        n_streams += n[i] > 0;
+        CU_ASSERT(!n[i] || n[i] == all[i]);
+    }
+    return n_streams;
+}
+
+/* Of each job with a limit(n), n entries in all classifiers together, and their streams whole. */
+static void test_limit(void)
+{
+    static const struct {
+        const char *statement;
+        unsigned n;
+    } limited[] = {{"response.status == 500 and limit(7)", 7},
+                   {"tcp and limit(3)", 3},
+                   {"http and limit(40)", 40},
+                   {"response.status == 200 and limit(1)", 1},
+                   {"tcp and limit(1000)", 1000}};
+    enum { N = sizeof(limited) / sizeof(limited[0]) };
+    static const unsigned n_classifiers[] = {1, 2, 4, 4};
+    struct kfl_statement *statements[N];
+    struct kfl_plan_job jobs[N];
+    unsigned slot;
+
+    for (unsigned i = 0; i < N; i++) {
+        CU_ASSERT_FATAL(!kfl_statement_create(limited[i].statement, strlen(limited[i].statement), 0,
+                                              &statements[i], NULL));
+        jobs[i] = (struct kfl_plan_job){.slot = i, .statement = statements[i]};
+    }
+    for (unsigned i = 0; i < sizeof(n_classifiers) / sizeof(n_classifiers[0]); i++) {
+        static struct kfl_messages messages;
+        struct kfl_plan *plan = NULL;
+        struct run run;
+
+        run_create(&run, 1, n_classifiers[i], 256);
+        CU_ASSERT_FATAL(
+            !kfl_plan_create(jobs, N, n_classifiers[i], false, &plan, &slot, &messages));
+        CU_ASSERT_FATAL(!pipeline_publish(run.pipeline, plan, (1 << N) - 1));
+        CU_ASSERT_FATAL(!pipeline_start(run.pipeline));
+        pipeline_wait(run.pipeline);
+        check_sum(&run);
+        for (slot = 0; slot < N; slot++) {
+            unsigned n_entries = 0, n_streams = whole_streams(&run, slot);
+
+            for (unsigned k = 0; k < run.n_classifiers; k++)
+                n_entries += run.recorders[k]->n_entries[slot];
+            if (n_entries != limited[slot].n)
+                tap_note("%s: %u entries", limited[slot].statement, n_entries);
+            CU_ASSERT_EQUAL(n_entries, limited[slot].n);
+            CU_ASSERT(n_streams && n_streams <= n_entries);
+            CU_ASSERT(slot != 1 || n_streams == limited[slot].n);
+            CU_ASSERT(pipeline_admitted(run.pipeline, slot) >= n_entries);
+        }
+        run_free(&run);
+    }
+    for (unsigned i = 0; i < N; i++)
+        kfl_statement_free(statements[i]);
 }
 
 /* The job's slot gets a new plan again and again; the job itself stays: nothing changes for it. */
@@ -316,6 +393,7 @@ static void test_stop(void)
 
 static const struct tap_test tests[] = {
     {"the same streams with any number of threads", test_same_streams},
+    {"limit(n) lets in n entries, however many classifiers there are", test_limit},
     {"plans that come and go change nothing for a job that stays", test_plans_come_and_go},
     {"a plan that changes while a long past is moved stalls nothing", test_long_past},
     {"a thread that does not turn is named", test_stalled},
