@@ -13,6 +13,7 @@
 
 enum {
     SWEEP = 64,                 /* streams a tick looks at for requests that wait too long */
+    STREAMS_OF_FINISH = 64,     /* that a turn ends at the end of all */
     TCP_STREAM_SEGMENTS = 1024, /* waiting in one direction */
     TCP_STREAM_BYTES = 4 << 20,
     FRAGMENT_DATAGRAMS = 512,
@@ -113,7 +114,8 @@ unsigned classifier_tick(struct classifier *classifier, uint64_t now_ns)
     if (now_ns > classifier->now_ns)
         classifier->now_ns = now_ns;
     n_done = stream_table_tick(classifier->streams, now_ns);
-    n_done += past_step(&classifier->past, now_ns);
+    if (classifier_ready(classifier))
+        n_done += past_step(&classifier->past, now_ns);
     if (classifier->config.l7.response_timeout_ns && l7_context_n_pending(classifier->l7))
         for (unsigned i = 0; i < SWEEP; i++) {
             struct stream *stream = stream_table_walk(classifier->streams, &classifier->sweep);
@@ -130,16 +132,25 @@ unsigned classifier_tick(struct classifier *classifier, uint64_t now_ns)
     return n_done;
 }
 
-void classifier_finish(struct classifier *classifier, uint64_t now_ns)
+bool classifier_finish(struct classifier *classifier, uint64_t now_ns)
 {
     struct recorder *recorder = classifier->config.recorder;
 
-    past_finish_all(&classifier->past, now_ns);
     take_plan(classifier, now_ns);
     if (now_ns > classifier->now_ns)
         classifier->now_ns = now_ns;
-    stream_table_finish(classifier->streams);
+    if (!classifier_ready(classifier) || past_step(&classifier->past, now_ns) ||
+        !stream_table_finish(classifier->streams, STREAMS_OF_FINISH))
+        return false;
     recorder->ops->flush(recorder, now_ns, true);
+    return true;
+}
+
+bool classifier_ready(const struct classifier *classifier)
+{
+    const struct recorder *recorder = classifier->config.recorder;
+
+    return !recorder->ops->ready || recorder->ops->ready(recorder);
 }
 
 const struct counters *classifier_counters(const struct classifier *classifier)

@@ -71,8 +71,12 @@ uint64_t classifier_slot_first(const struct classifier *classifier, unsigned slo
 void classifier_burst(struct classifier *classifier, struct packet *burst, unsigned n);
 /* What is due by time: timers, moves out of the lookback, flush. -> work done (0: idle). */
 unsigned classifier_tick(struct classifier *classifier, uint64_t now_ns);
-/* The end: every stream ends (L7_END_STOP), everything held is settled and handed on. */
-void classifier_finish(struct classifier *classifier, uint64_t now_ns);
+/* The end, in turns: every stream ends (L7_END_STOP), everything held is settled and handed on, as
+ * there is room. -> true: this was the last. */
+bool classifier_finish(struct classifier *classifier, uint64_t now_ns);
+
+/* Is there room for what comes next? A burst that can wait is given when there is. */
+bool classifier_ready(const struct classifier *classifier);
 
 const struct counters *classifier_counters(const struct classifier *classifier);
 const struct l7_counters *classifier_l7_counters(const struct classifier *classifier);

@@ -110,12 +110,6 @@ void past_finish(struct past *past, struct stream *stream, uint64_t now_ns)
         move_piece(past, move_of(past, stream), UINT32_MAX, now_ns, &n_done);
 }
 
-void past_finish_all(struct past *past, uint64_t now_ns)
-{
-    while (past->n_moves)
-        past_finish(past, past->move[0].stream, now_ns);
-}
-
 void past_rescue(struct past *past, uint32_t caplen, uint64_t now_ns)
 {
     for (unsigned i = 0; i < past->n_moves;) {

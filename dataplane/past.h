@@ -66,7 +66,6 @@ void past_discard(struct past *past, struct stream *stream);
 unsigned past_step(struct past *past, uint64_t now_ns);
 /* Moves all that the stream holds, now. */
 void past_finish(struct past *past, struct stream *stream, uint64_t now_ns);
-void past_finish_all(struct past *past, uint64_t now_ns);
 
 /* The jobs that get the stream's packets from the lookback for now. */
 uint64_t past_slots(struct past *past, const struct stream *stream);

@@ -14,6 +14,7 @@ static unsigned rx_room(struct rx *rx);
 static void distribute(struct rx *rx, struct unit *unit, struct packet *burst, unsigned n);
 static unsigned take_back(struct rx *rx);
 static void give_back(struct rx *rx, const struct packet *packets, unsigned n);
+static bool may_classify(const struct worker *worker);
 static unsigned classify_lane(struct worker *worker, struct lane *lane);
 static void release(struct unit *unit, const struct packet *packets, unsigned n);
 static struct unit *next_unit(struct rx *rx);
@@ -49,7 +50,7 @@ unsigned pipeline_worker_step(void *role)
 
     if (atomic_load_explicit(&worker->done, memory_order_relaxed))
         return 0;
-    for (unsigned i = 0; i < pipeline->n_rx; i++)
+    for (unsigned i = 0; i < pipeline->n_rx && may_classify(worker); i++)
         n_done += classify_lane(worker, &pipeline->rx[i].lanes[worker->number]);
     n_done += finish_or_tick(worker, !n_done && worker_drained(worker));
     return counted(&worker->counters, n_done);
@@ -66,7 +67,7 @@ unsigned pipeline_combined_step(void *role)
 
     if (atomic_load_explicit(&worker->done, memory_order_relaxed))
         return 0;
-    if (unit) {
+    if (unit && may_classify(worker)) {
         n = receive(rx, unit, &n_done, &burst);
         if (n) {
             classifier_burst(worker->classifier, burst, n);
@@ -238,6 +239,12 @@ static void release(struct unit *unit, const struct packet *packets, unsigned n)
     source_base(unit->source)->ops->release(unit->source, unit->queue, packets, n);
 }
 
+/* Files wait while the disk is behind, what is live never does. */
+static bool may_classify(const struct worker *worker)
+{
+    return worker->pipeline->live || classifier_ready(worker->classifier);
+}
+
 /* A burst out of one ring, classified where it lies. */
 static unsigned classify_lane(struct worker *worker, struct lane *lane)
 {
@@ -275,8 +282,8 @@ static unsigned finish_or_tick(struct worker *worker, bool drained)
 {
     if (!drained)
         return classifier_tick(worker->classifier, now(worker));
-    classifier_finish(worker->classifier, now(worker));
-    atomic_store_explicit(&worker->done, true, memory_order_release);
+    if (classifier_finish(worker->classifier, now(worker)))
+        atomic_store_explicit(&worker->done, true, memory_order_release);
     return 1;
 }
 

@@ -40,6 +40,9 @@ struct recorder_ops {
     void (*released)(struct recorder *recorder, uint64_t slots, uint64_t now_ns);
     /* Called once a step: hand on chunks older than flush_ms; `all`: whatever is held. */
     void (*flush)(struct recorder *recorder, uint64_t now_ns, bool all);
+    /* Is there room for what comes next? What can wait (a file, the past of a stream) is not handed
+     * on otherwise. Null: always. */
+    bool (*ready)(const struct recorder *recorder);
 };
 
 struct recorder { /* implementations begin with this */

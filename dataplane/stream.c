@@ -33,9 +33,10 @@ struct stream_table {
     uint32_t index_mask, index_shift;
     bool distinguish;
     struct stream_config config;
-    uint32_t n_touched; /* streams [0, n_touched) have been used */
-    uint32_t free;      /* of these, a list through timer_next */
-    uint32_t hand;      /* where the last search for a closed stream ended */
+    uint32_t n_touched;  /* streams [0, n_touched) have been used */
+    uint32_t n_finished; /* ... and of those, [0, n_finished) ended by stream_table_finish() */
+    uint32_t free;       /* of these, a list through timer_next */
+    uint32_t hand;       /* where the last search for a closed stream ended */
     _Atomic uint32_t n;
     uint64_t next_number;
     uint64_t slot; /* of the wheel: due next; time >> WHEEL_SHIFT */
@@ -170,12 +171,14 @@ unsigned stream_table_tick(struct stream_table *table, uint64_t now_ns)
     return n;
 }
 
-void stream_table_finish(struct stream_table *table)
+bool stream_table_finish(struct stream_table *table, uint32_t n_max)
 {
     enum { AHEAD = 16 };
+    uint32_t left = table->n_touched - table->n_finished, n = left < n_max ? left : n_max;
 
-    memset(table->wheel, 0xff, sizeof(table->wheel));
-    for (uint32_t i = 0; i < table->n_touched; i++) {
+    if (!table->n_finished)
+        memset(table->wheel, 0xff, sizeof(table->wheel));
+    for (uint32_t i = table->n_finished; n; i++, n--) {
         struct stream *stream = &table->streams[i];
         enum stream_end why = stream_end_of(stream);
 
@@ -184,7 +187,9 @@ void stream_table_finish(struct stream_table *table)
             __builtin_prefetch(&table->index[place_of(table, stream[AHEAD].hash)], 1);
         if (stream->flags & STREAM_USED)
             end(table, stream, why == STREAM_END_IDLE ? STREAM_END_STOP : why);
+        table->n_finished = i + 1;
     }
+    return table->n_finished == table->n_touched;
 }
 
 struct stream *stream_table_walk(struct stream_table *table, uint32_t *place)

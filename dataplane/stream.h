@@ -11,7 +11,7 @@
  *     for a burst:                stream_prefetch_burst(...)          its lines on their way
  *     for each of its packets:    stream_find_or_add(...)             counts, states, orientation
  *     now and then:               stream_table_tick(table, now_ns)    -> ended()
- *     at the end:                 stream_table_finish(table)          -> ended() for all
+ *     at the end:                 stream_table_finish(...)            -> ended() for all
  *
  * Thread: the classifier that owns it. A stream's address is stable for its life. */
 #ifndef DATAPLANE_STREAM_H
@@ -169,8 +169,9 @@ struct stream *stream_find(const struct stream_table *table, const struct packet
 /* Ends what has been idle too long. A bounded piece of work: -> streams looked at; as long as it
  * is not 0 there may be more that is due. */
 unsigned stream_table_tick(struct stream_table *table, uint64_t now_ns);
-/* Ends all streams (STREAM_END_STOP, or what their TCP state says), in the order of places. */
-void stream_table_finish(struct stream_table *table);
+/* Ends all streams (STREAM_END_STOP, or what their TCP state says), in the order of places, n_max
+ * places a call. -> true: these were the last. */
+bool stream_table_finish(struct stream_table *table, uint32_t n_max);
 
 /* The next stream at or behind *place, which moves on; null: at the end, *place is 0 again. For
  * those who sweep over all streams, a piece at a time. */

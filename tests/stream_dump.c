@@ -80,7 +80,7 @@ int main(int argc, char **argv)
         source_base(source)->ops->release(source, 0, burst, (unsigned)n);
     }
     take(fragments, burst, 0, true);
-    stream_table_finish(table);
+    stream_table_finish(table, UINT32_MAX);
     if (n_lines)
         qsort(lines, n_lines, sizeof(*lines), by_number);
     for (unsigned i = 0; i < n_lines; i++)

@@ -71,6 +71,20 @@ static struct kfl_plan *plan_of(const char *text, unsigned n_workers)
     return plan;
 }
 
+/* A disk that takes a few packets a turn. */
+static unsigned slow_writer(void *context)
+{
+    struct run *run = context;
+    unsigned n_done = 0;
+
+    for (unsigned i = 0; i < run->n_classifiers; i++)
+        if (run->recorders[i]->room < 2 * WIRE_ROOM_READY) {
+            atomic_fetch_add(&run->recorders[i]->room, 7);
+            n_done = 1;
+        }
+    return n_done;
+}
+
 static void run_create(struct run *run, unsigned n_rx, unsigned n_classifiers, uint32_t ring_slots)
 {
     const struct source_config source = {.type = "file", .interface = path};
@@ -88,6 +102,8 @@ static void run_create(struct run *run, unsigned n_rx, unsigned n_classifiers, u
                        .lookback_size = 8 << 20,
                        .waiting_memory = 8 << 20},
         .recorders = recorders,
+        .writer_step = slow_writer,
+        .writer_context = run,
     };
 
     memset(run, 0, sizeof(*run));
@@ -326,6 +342,47 @@ static void test_long_past(void)
     write_file();
 }
 
+/* What is read from a file waits for the disk: nothing of it is lost. */
+static void test_file_waits(void)
+{
+    static const unsigned shapes[][2] = {{0, 1}, {1, 1}, {1, 2}};
+    struct kfl_plan_job job = {.slot = 0};
+    struct kfl_statement *all;
+    unsigned slot;
+
+    CU_ASSERT_FATAL(!kfl_statement_create("tcp", 3, 0, &all, NULL));
+    job.statement = all;
+    for (unsigned i = 0; i < 2 * sizeof(shapes) / sizeof(shapes[0]); i++) {
+        static struct kfl_messages messages;
+        struct kfl_plan *plan = NULL;
+        unsigned n_recorded = 0, n_waits = 0;
+        bool threads = i % 2;
+        struct run run;
+
+        run_create(&run, shapes[i / 2][0], shapes[i / 2][1], 64);
+        CU_ASSERT_FATAL(
+            !kfl_plan_create(&job, 1, run.n_classifiers, false, &plan, &slot, &messages));
+        CU_ASSERT_FATAL(!pipeline_publish(run.pipeline, plan, 1));
+        for (unsigned k = 0; k < run.n_classifiers; k++)
+            run.recorders[k]->bounded = true;
+        if (threads) {
+            CU_ASSERT_FATAL(!pipeline_start(run.pipeline));
+            pipeline_wait(run.pipeline);
+        } else {
+            pipeline_run(run.pipeline);
+        }
+        check_sum(&run);
+        for (unsigned k = 0; k < run.n_classifiers; k++) {
+            n_recorded += run.recorders[k]->n_commits;
+            n_waits += run.recorders[k]->n_waits;
+        }
+        CU_ASSERT_EQUAL(n_recorded, wire.n);
+        CU_ASSERT(threads || n_waits);
+        run_free(&run);
+    }
+    kfl_statement_free(all);
+}
+
 static struct {
     _Atomic bool is_stuck, is_let_go;
 } writer;
@@ -396,6 +453,7 @@ static const struct tap_test tests[] = {
     {"limit(n) lets in n entries, however many classifiers there are", test_limit},
     {"plans that come and go change nothing for a job that stays", test_plans_come_and_go},
     {"a plan that changes while a long past is moved stalls nothing", test_long_past},
+    {"a file waits for the disk", test_file_waits},
     {"a thread that does not turn is named", test_stalled},
     {"a pipeline that is stopped settles what it has", test_stop},
     {NULL, NULL},

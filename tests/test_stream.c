@@ -31,7 +31,7 @@ static void begin(struct stream_config config)
 
 static void finish(void)
 {
-    stream_table_finish(table);
+    stream_table_finish(table, UINT32_MAX);
     CU_ASSERT_EQUAL(stream_table_n(table), 0);
     CU_ASSERT_EQUAL(counter_get(&counters, COUNTER_streams),
                     counter_get(&counters, COUNTER_streams_ended));

@@ -14,7 +14,7 @@
 #include "tap.h"
 
 #define WIRE_START UINT64_C(1700000000000000000)
-enum { WIRE_STEP = 1000, WIRE_SEED = 42, WIRE_FRAME = 1600, WIRE_LOG_MAX = 1 << 16 };
+enum { WIRE_STEP = 1000, WIRE_SEED = 42, WIRE_FRAME = 1600, WIRE_LOG_MAX = 1 << 16, WIRE_ROOM_READY = 2048 };
 
 struct wire {
     struct packet *packets;
@@ -114,6 +114,9 @@ struct wire_recorder {
     unsigned only;           /* 1 + the slot whose packets are remembered; 0: all */
     unsigned n_commits;
     unsigned refuse;         /* every n-th reserve() fails */
+    bool bounded;            /* ... and those for which there is no room */
+    _Atomic int room;        /* packets; ready() from WIRE_ROOM_READY on */
+    unsigned n_waits;        /* times it was not */
     unsigned n_reserved, n_released, n_ended, n_entries[KFL_SLOT_MAX];
     uint32_t missing[KFL_SLOT_MAX];
     unsigned n_matched[KFL_SLOT_MAX];
@@ -133,6 +136,8 @@ static inline uint8_t *wire_reserve(struct recorder *base, unsigned slot, uint32
     struct wire_recorder *r = (struct wire_recorder *)base;
 
     if (r->refuse && ++r->n_reserved % r->refuse == 0)
+        return NULL;
+    if (r->bounded && atomic_fetch_sub(&r->room, 1) <= 0)
         return NULL;
     r->block_size = size;
     return size <= sizeof(r->block) ? r->block : NULL;
@@ -195,12 +200,22 @@ static inline void wire_flush(struct recorder *base, uint64_t now_ns, bool all)
 {
 }
 
+static inline bool wire_ready(const struct recorder *base)
+{
+    struct wire_recorder *r = (struct wire_recorder *)(uintptr_t)base;
+    bool ready = !r->bounded || r->room >= WIRE_ROOM_READY;
+
+    r->n_waits += !ready;
+    return ready;
+}
+
 static inline struct wire_recorder *wire_recorder_create(const struct wire *wire)
 {
     static const struct recorder_ops ops = {wire_reserve, wire_commit,   wire_entry, wire_matched,
-                                            wire_ended,   wire_released, wire_flush};
+                                            wire_ended,   wire_released, wire_flush, wire_ready};
     struct wire_recorder *recorder = calloc(1, sizeof(*recorder));
 
+    recorder->room = 2 * WIRE_ROOM_READY;
     recorder->base = (struct recorder){.ops = &ops, .wants_packets = true};
     recorder->wire = wire;
     return recorder;

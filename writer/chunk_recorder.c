@@ -306,6 +306,22 @@ static void op_flush(struct recorder *recorder, uint64_t now_ns, bool all)
     }
 }
 
+/* Half of its chunks are free, or none is on its way back. */
+static bool op_ready(const struct recorder *recorder)
+{
+    const struct chunk_recorder *r = (const struct chunk_recorder *)recorder;
+    unsigned n, n_mine = chunk_free(r->pool, r->classifier, &n);
+
+    if (n_mine >= n / 2)
+        return true;
+    for (uint64_t slots = r->held; slots; slots &= slots - 1) {
+        const struct lane *lane = &r->lane[__builtin_ctzll(slots)];
+
+        n_mine += (lane->packets != NULL) + (lane->entries != NULL);
+    }
+    return n_mine == n;
+}
+
 static const struct recorder_ops ops = {
     .reserve = op_reserve,
     .commit = op_commit,
@@ -314,6 +330,7 @@ static const struct recorder_ops ops = {
     .ended = op_ended,
     .released = op_released,
     .flush = op_flush,
+    .ready = op_ready,
 };
 
 int chunk_recorder_create(struct chunk_pool *pool, unsigned classifier, uint64_t flush_ns,

@@ -115,7 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (unsigned i = 0; i < n; i++)
         take(table, assembler, &out[i], &limit);
     ensure(n_in == n_out + n);
-    stream_table_finish(table);
+    stream_table_finish(table, UINT32_MAX);
     ensure(n_open == 0 && n_bytes <= limit);
     stream_table_free(table);
     tcp_context_free(tcp);
