@@ -125,7 +125,8 @@ static int compile(struct read *read)
         static struct kfl_messages messages;
 
         messages = (struct kfl_messages){0};
-        if (!kfl_statement_create(text, strlen(text), now_ms, &read->statements[i], &messages))
+        if (!kfl_statement_create(text, strlen(text), now_ms, &read->statements[i], &messages) &&
+            !kfl_statement_check_job(read->statements[i], &messages))
             continue;
         for (unsigned m = 0; m < messages.n; m++)
             if (!messages.message[m].warning)
@@ -273,8 +274,6 @@ static int publish(struct read *read)
         jobs[i] = (struct kfl_plan_job){.slot = i, .statement = read->statements[i]};
     err = kfl_plan_create(jobs, read->n_statements, (unsigned)values.workers, values.entries, &plan,
                           &slot, &messages);
-    if (err && messages.n)
-        say_message(read, &messages.message[0], kfl_statement_text(read->statements[slot]));
     return err ? err : pipeline_publish(read->pipeline, plan, kfl_plan_jobs(plan));
 }
 

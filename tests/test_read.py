@@ -154,6 +154,11 @@ def made_here(tmp):
        'a damaged file: what could be read, one line, exit 1', (code, text, err))
     code, text, err = read('--kfl', 'response.status = 500', path)
     ok(code == 2 and '1:' in err and '^' in err, 'a refused statement: exit 2, column and caret', (code, err))
+    before = open(out, 'rb').read()
+    for statement, column in (('http and record("x")', '1:10:'), ('redact("request.path") and request.path == "/"', '1:28:')):
+        code, text, err = read('--kfl', statement, '-w', out, path)
+        ok(code == 2 and column in err and err.rstrip().endswith('^') and open(out, 'rb').read() == before,
+           f'{statement}: exit 2, column and caret, nothing is written', (code, err))
     ok(read(os.path.join(tmp, 'none'))[0] == 1 and read()[0] == 2, 'no file: 1; no argument: 2')
     ok('PROTO' in read(path)[1], 'a table for people')
 
