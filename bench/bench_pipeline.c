@@ -183,8 +183,7 @@ static struct kfl_plan *compile(const struct options *options, unsigned n_classi
 }
 
 /* Apart, so that callgrind can be told to count in here alone. */
-__attribute__((noinline, noclone)) static void bench_measured(struct pipeline *pipeline,
-                                                              bool threads)
+static __attribute__((noinline)) void bench_measured(struct pipeline *pipeline, bool threads)
 {
     if (!threads) {
         pipeline_run(pipeline);

@@ -186,7 +186,7 @@ def instructions_by_stage(program, file, mode):
     """-> {stage: instructions a packet}"""
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "out")
-        row = json.loads(measure(["valgrind", "--tool=callgrind", "--toggle-collect=bench_measured", "--compress-strings=no",
+        row = json.loads(measure(["valgrind", "--tool=callgrind", "--toggle-collect=bench_measured*", "--compress-strings=no",
                                   "--compress-pos=no", f"--callgrind-out-file={out}", program, file, mode, "--rounds", "1"])[2])
         if row["difference"] or row["dropped"]:
             raise Failed(f"{mode}: the sum does not hold: {row}")
