@@ -10,7 +10,7 @@ struct pushdown {
     struct source *const *sources;
     unsigned n_sources, n_classifiers;
     bool all; /* it is wanted of all sources */
-    bool any; /* some source takes it */
+    bool any; /* some source keeps streams out */
     bool narrowed;
     struct kfl_pushdown *slot[KFL_SLOT_MAX]; /* what its job wanted so far; null: no job */
     struct pushdown_condition condition;
@@ -19,6 +19,7 @@ struct pushdown {
 };
 
 static bool takes(struct source *source);
+static bool keeps_out(struct source *source);
 static void follow_slot(struct pushdown *pushdown, const struct kfl_plan *plan, unsigned slot,
                         bool changed);
 
@@ -26,13 +27,13 @@ int pushdown_create(struct source *const *sources, unsigned n_sources, unsigned 
                     bool dns, struct pushdown **ret_pushdown)
 {
     struct pushdown *pushdown = NULL;
-    unsigned n_wanted = 0, n_taken = 0;
+    unsigned n_wanted = 0, n_keep_out = 0;
     size_t size = (n_classifiers * sizeof(struct ring) + 63) & ~(size_t)63;
 
     *ret_pushdown = NULL;
     for (unsigned i = 0; i < n_sources; i++) {
         n_wanted += source_base(sources[i])->config.pushdown;
-        n_taken += takes(sources[i]);
+        n_keep_out += keeps_out(sources[i]);
     }
     if (!n_wanted)
         return 0;
@@ -42,7 +43,7 @@ int pushdown_create(struct source *const *sources, unsigned n_sources, unsigned 
     pushdown->sources = sources;
     pushdown->n_sources = n_sources;
     pushdown->all = n_wanted == n_sources;
-    pushdown->any = n_taken;
+    pushdown->any = n_keep_out;
     pushdown->condition.dns = dns;
     pushdown->rings = aligned_alloc(64, size);
     if (!pushdown->rings)
@@ -108,7 +109,7 @@ void pushdown_step(struct pushdown *pushdown)
             const struct pushdown_stream *stream = ring_at(ring, first + k);
 
             for (unsigned s = 0; s < pushdown->n_sources; s++)
-                if (takes(pushdown->sources[s]) && stream->epoch == pushdown->condition.epoch)
+                if (keeps_out(pushdown->sources[s]) && stream->epoch == pushdown->condition.epoch)
                     source_base(pushdown->sources[s])->ops->out(pushdown->sources[s], stream);
         }
         ring_pop(ring, n);
@@ -141,6 +142,11 @@ void pushdown_tell(struct ring *ring, const struct pushdown_stream *stream)
 static bool takes(struct source *source)
 {
     return source_base(source)->ops->narrow && source_base(source)->config.pushdown;
+}
+
+static bool keeps_out(struct source *source)
+{
+    return takes(source) && source_base(source)->ops->out;
 }
 
 /* Adds what this job wants. One whose statement has become narrower (its limit is reached) goes on

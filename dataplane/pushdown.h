@@ -7,7 +7,7 @@
  *
  * The condition is wide (kfl-jit/pushdown.h), and it is widened before the new plan is asked and
  * narrowed after the old one is, so no job loses a packet. What it keeps from us is counted by the
- * source (discarded_kernel) and is part of the sum. What the kernel discarded is not known of a
+ * source (discarded_kernel) and is part of the sum. What was discarded there is not known of a
  * stream: a job that begins later sees it from then on, without its beginning.
  *
  * Streams that are out for all jobs are told by the classifiers through rings, one stream in

@@ -37,7 +37,7 @@ struct source_stats {
     uint64_t rx;               /* packets handed out by rx */
     uint64_t rx_bytes;         /* their original lengths */
     uint64_t drop_nic;         /* lost before us: no descriptor, ring full, no mbuf */
-    uint64_t discarded_kernel; /* not wanted by any job, told by the XDP program (pushdown) */
+    uint64_t discarded_kernel; /* not wanted by any job, told by the XDP program or the device */
     uint64_t errors;           /* damaged packets, bad blocks of a file */
 };
 
@@ -64,7 +64,8 @@ struct source_ops {
     void (*stop)(struct source *source);
     void (*close)(struct source *source);
     /* Pushdown, with config.pushdown; null: everything is handed out. Also that passes; only that
-     * passes; this stream does not pass any more. Mgmt's thread. */
+     * passes; this stream does not pass any more (null: streams are not kept out). Mgmt's thread.
+     */
     void (*widen)(struct source *source, const struct pushdown_condition *also);
     void (*narrow)(struct source *source, const struct pushdown_condition *only);
     void (*out)(struct source *source, const struct pushdown_stream *stream);
@@ -78,6 +79,7 @@ struct source_base {
     bool stays;      /* they do: packets' bytes stay where they are, released or not */
     uint64_t size;   /* bytes of a capture file; 0: not known (a pipe, packed, live) */
     char name[64];   /* what stats call it: the interface, the device, the file's name */
+    char note[SOURCE_ERROR_SIZE]; /* what is not as it might be, after open; mostly empty */
 };
 
 /* -> 0 with an open source, or -errno with a message that names the thing and the way out. */

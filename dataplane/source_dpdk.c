@@ -1,4 +1,5 @@
-/* DPDK: any of its Ethernet devices. The one file that includes its headers for packets.
+/* DPDK: any of its Ethernet devices. The one file, beside flow_rules.c, that includes its headers
+ * for packets.
  *
  * RX threads are ordinary threads; they need nothing of DPDK's environment. Known of its drivers:
  * net_af_packet does not tell what it loses, and net_af_xdp keeps its queues until the process
@@ -24,6 +25,7 @@
 
 #include "../kfl-jit/ensure.h"
 #include "dpdk_eal.h"
+#include "flow_rules.h"
 #include "interface.h"
 #include "slots.h"
 
@@ -69,7 +71,9 @@ struct source_dpdk {
     uint32_t snaplen;
     uint16_t interface;
     struct rte_eth_stats stats_base;
-    _Atomic uint64_t stopped_ns; /* 0: not */
+    struct rte_eth_rss_conf rss;
+    struct flow_rules *flow_rules; /* null: nothing is pushed down */
+    _Atomic uint64_t stopped_ns;   /* 0: not */
     struct queue *queues;
 };
 
@@ -286,6 +290,8 @@ static void dpdk_stats(struct source *base, struct source_stats *ret_stats)
         stats.drop_nic += device.imissed - source->stats_base.imissed + device.ierrors -
                           source->stats_base.ierrors + device.rx_nombuf -
                           source->stats_base.rx_nombuf;
+    if (source->flow_rules)
+        stats.discarded_kernel = flow_rules_dropped(source->flow_rules);
     *ret_stats = stats;
 }
 
@@ -296,6 +302,22 @@ static void dpdk_stop(struct source *base)
     atomic_store_explicit(&source->stopped_ns, now_utc_ns(), memory_order_relaxed);
 }
 
+static void dpdk_widen(struct source *base, const struct pushdown_condition *also)
+{
+    struct source_dpdk *source = (struct source_dpdk *)base;
+
+    if (source->flow_rules)
+        flow_rules_widen(source->flow_rules, also);
+}
+
+static void dpdk_narrow(struct source *base, const struct pushdown_condition *only)
+{
+    struct source_dpdk *source = (struct source_dpdk *)base;
+
+    if (source->flow_rules)
+        flow_rules_narrow(source->flow_rules, only);
+}
+
 static void dpdk_close(struct source *base)
 {
     struct source_dpdk *source = (struct source_dpdk *)base;
@@ -304,6 +326,7 @@ static void dpdk_close(struct source *base)
     if (source->port < RTE_MAX_ETHPORTS) {
         int known = rte_eth_dev_info_get(source->port, &info);
 
+        flow_rules_free(source->flow_rules);
         if (source->promiscuous)
             rte_eth_promiscuous_disable(source->port);
         if (source->started)
@@ -330,6 +353,8 @@ const struct source_ops source_dpdk_ops = {
     .stats = dpdk_stats,
     .stop = dpdk_stop,
     .close = dpdk_close,
+    .widen = dpdk_widen,
+    .narrow = dpdk_narrow,
 };
 
 /* The same for a device that reads a file: it waits for us. */
@@ -442,11 +467,12 @@ static int port_configure(struct source_dpdk *source, const struct rte_eth_dev_i
         for (unsigned i = 0; i < RSS_KEY_MAX; i++)
             key[i] = i % 2 ? 0x5a : 0x6d;
         conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-        conf.rx_adv_conf.rss_conf = (struct rte_eth_rss_conf){
+        source->rss = (struct rte_eth_rss_conf){
             .rss_key = key,
             .rss_key_len = info->hash_key_size ? info->hash_key_size : 40,
             .rss_hf = hash,
         };
+        conf.rx_adv_conf.rss_conf = source->rss;
     }
     rc = rte_eth_dev_configure(source->port, n_queues, 0, &conf);
     if (!rc)
@@ -514,6 +540,18 @@ static int timestamps_find(struct source_dpdk *source)
                : 0;
 }
 
+static void port_push_down(struct source_dpdk *source)
+{
+    char why[FLOW_ERROR_SIZE];
+
+    if (flow_rules_create(source->port, source->base.n_queues,
+                          source->rss.rss_hf ? &source->rss : NULL, &source->flow_rules, why))
+        snprintf(source->base.note, sizeof(source->base.note),
+                 "the device hands out everything, it takes no rte_flow rules for what no job "
+                 "wants: %.120s",
+                 why);
+}
+
 static int port_start(struct source_dpdk *source, const struct source_config *config)
 {
     uint32_t n_frames = config->frames ? config->frames : FRAMES_DEFAULT;
@@ -554,5 +592,7 @@ static int port_start(struct source_dpdk *source, const struct source_config *co
              source->base.n_queues, source->base.n_queues > 1 ? "s" : "");
     rc = interface_add(source->base.name, "dpdk", description, LINKTYPE_ETHERNET, config->snaplen);
     source->interface = rc < 0 ? 0 : (uint16_t)rc;
+    if (rc >= 0 && config->pushdown && !source->finite)
+        port_push_down(source);
     return rc < 0 ? rc : 0;
 }

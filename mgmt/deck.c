@@ -476,6 +476,9 @@ static int open_sources(struct deck *deck, const struct conf *conf, char *reterr
                      *error ? error : strerror(-err));
             return err;
         }
+        if (*source_base(deck->sources[i])->note)
+            log_info("sources[%u] (%s): %s", i, source_base(deck->sources[i])->name,
+                     source_base(deck->sources[i])->note);
         deck->n_sources++;
     }
     return 0;
