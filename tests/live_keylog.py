@@ -53,6 +53,13 @@ def paths(capture):
     return sorted(row[0] for row in tshark_fields(capture, "http.request", "http.request.uri"))
 
 
+def holds(capture, keylog):
+    """is a key of this file in the capture?"""
+    with open(capture, "rb") as file, open(keylog, "rb") as lines:
+        data = file.read()
+        return any(line.strip() in data for line in lines if not line.startswith(b"#"))
+
+
 def main():
     tap = Tap()
     if os.geteuid() or not shutil.which("nginx"):
@@ -60,7 +67,7 @@ def main():
         return tap.done()
     lab = Lab()
     serve(lab)
-    keylog, late = lab.path("keys.log"), lab.path("late.log")
+    keylog, late, other = lab.path("keys.log"), lab.path("late.log"), lab.path("other.log")
     lab.tapedeckd(lab.write("tapedeck.conf", f"""
 sources = ( {{ type = "af_xdp"; interface = "t1"; }} );
 storage: {{ path = "{lab.path('store')}"; flush = "50ms"; keylog = "{keylog}"; }};
@@ -74,9 +81,10 @@ control: {{ socket = "{lab.path('control.sock')}"; }};
 
     ask(lab, "/new", keylog)
     ask(lab, "/old", keylog, "--tls-max", "1.2")
+    ask(lab, "/other", other)
     with open(late) as source, open(keylog, "a") as target:
         target.write(source.read())
-    recorded(lab, 3)
+    recorded(lab, 4)
     wanted, found = ["/late", "/new", "/old"], []
 
     def all_keys():
@@ -89,8 +97,10 @@ control: {{ socket = "{lab.path('control.sock')}"; }};
     tap.ok(found == wanted, "TLS 1.2, 1.3 and a connection whose keys came late are read in clear", found)
 
     lab.tapedeck("job", "stop", "tls")
-    found = paths(export(lab, "tls"))
+    out = export(lab, "tls")
+    found = paths(out)
     tap.ok(found == wanted, "... and when the job has ended", found)
+    tap.ok(holds(out, late) and not holds(out, other), "keys that are not in the key log are in no recording")
     return tap.done()
 
 
