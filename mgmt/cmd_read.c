@@ -265,7 +265,6 @@ static int build(struct read *read)
 static int publish(struct read *read)
 {
     struct kfl_plan_job jobs[KFL_SLOT_MAX];
-    static struct kfl_messages messages;
     struct kfl_plan *plan;
     unsigned slot = 0;
     int err;
@@ -273,7 +272,7 @@ static int publish(struct read *read)
     for (unsigned i = 0; i < read->n_statements; i++)
         jobs[i] = (struct kfl_plan_job){.slot = i, .statement = read->statements[i]};
     err = kfl_plan_create(jobs, read->n_statements, (unsigned)values.workers, values.entries, &plan,
-                          &slot, &messages);
+                          &slot, NULL); /* compile() has said what is wrong */
     return err ? err : pipeline_publish(read->pipeline, plan, kfl_plan_jobs(plan));
 }
 
