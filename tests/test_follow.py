@@ -72,8 +72,8 @@ def followed(tap, recorder, feed, followers):
     before = everything.count("c")
     everything.until("c", before + 20)
     feed.paused = True
-    feed.cut()
     recorder.stop()
+    feed.cut()
     recorder.start()
     feed.paused = False
     reached = entries(recorder, "a")
