@@ -334,10 +334,10 @@ static int publish(struct deck *deck, uint64_t changed, char *reterr_text)
             continue; /* a cut has nothing to do with what is live */
         if (slot->job && slot->job->past.from_ns)
             fresh |= UINT64_C(1) << i;
-        jobs[n].slot = i;
-        jobs[n++].statement = slot->saturated ? deck->never
-                              : slot->job     ? slot->job->statement
-                                              : deck->ring.statement;
+        jobs[n++] = (struct kfl_plan_job){.slot = i,
+                                          .statement = slot->saturated ? deck->never
+                                                       : slot->job     ? slot->job->statement
+                                                                       : deck->ring.statement};
     }
     pipeline_set_fresh(deck->pipeline, fresh);
     err = kfl_plan_create(jobs, n, deck->n_classifiers, deck->whole_entries && n, &plan, &culprit,
