@@ -184,7 +184,6 @@ static int open_sources(struct read *read)
             .type = "file",
             .interface = read->cli->args[i],
             .stays = values.out != NULL,
-            .pushdown = true,
         };
         char why[SOURCE_ERROR_SIZE] = "";
         struct source *source;

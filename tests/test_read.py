@@ -96,6 +96,8 @@ def made_here(tmp):
     ok([(r['stream'], r['statement']) for r in got] == [(1, 0), (2, 1), (3, 0)], 'each statement finds its streams', got)
     ok(got[-1]['packets'] == 4006 and got[-1]['matches'] == 1, 'the last of 2000 requests is answered 500: '
        'the stream is whole', got[-1])
+    got = rows('--kfl', 'dst.port == 80 and src.port == 1002', path)
+    ok([r['stream'] for r in got] == [2], "a stream's number does not depend on what is asked", got)
     for workers in '2', '3':
         same = rows('--workers', workers, '--kfl', 'response.status == 500', path)
         ok([(r['src']['port'], r['packets']) for r in same] == [(1001, 10), (1003, 4006)],
