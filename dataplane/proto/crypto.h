@@ -18,7 +18,8 @@ struct crypto_quic_keys {
     uint8_t key[CRYPTO_KEY_SIZE], iv[CRYPTO_IV_SIZE], hp[CRYPTO_KEY_SIZE];
 };
 
-/* RFC 9001, 5.2: the client's Initial keys from its first destination connection id. */
+/* RFC 9001, 5.2: the client's Initial keys from its first destination connection id. False: of a
+ * version that derives them in no known way. */
 bool crypto_quic_initial_keys(uint32_t version, const uint8_t *dcid, size_t dcid_size,
                               struct crypto_quic_keys *ret_keys);
 /* RFC 9001, 5.4.3: the mask of header protection for a 16 byte sample. */

@@ -1,7 +1,7 @@
-/* QUIC: the Initial packets of a connection, RFC 9000, 9001 (versions 1 and 2, draft 29; older ones
- * are named only). The client's Initial packets are opened with keys that anyone can derive; the
- * ClientHello in them is put together from CRYPTO frames in any order. What follows is encrypted.
- */
+/* QUIC: the Initial packets of a connection, RFC 9000, 9001 (versions 1 and 2, drafts from 21 on
+ * and what Google and Facebook made of them; older ones are named only). The client's Initial
+ * packets are opened with keys that anyone can derive; the ClientHello in them is put together from
+ * CRYPTO frames in any order. What follows is encrypted. */
 #include <stdio.h>
 #include <string.h>
 
@@ -69,10 +69,15 @@ static bool read_cid(struct cursor *c, struct cid *ret)
     return bytes;
 }
 
+static bool is_googles(uint32_t version) /* Q043, T051 */
+{
+    return (version >> 24 == 'Q' || version >> 24 == 'T') && (version >> 16 & 0xff) == '0';
+}
+
 static bool is_known(uint32_t version)
 {
     return version == 1 || version == VERSION_2 || version >> 8 == 0xff0000 ||
-           (version >> 24 == 'Q' && (version >> 16 & 0xff) == '0');
+           version >> 8 == 0xfaceb0 || is_googles(version);
 }
 
 static const char *version_text(uint32_t version, char buffer[static 16])
@@ -81,8 +86,11 @@ static const char *version_text(uint32_t version, char buffer[static 16])
         return version == 1 ? "1" : "2";
     if (version >> 8 == 0xff0000)
         snprintf(buffer, 16, "draft-%u", version & 0xff);
+    else if (is_googles(version))
+        snprintf(buffer, 16, "%c%c%c%c", version >> 24, version >> 16 & 0x7f, version >> 8 & 0x7f,
+                 version & 0x7f);
     else
-        snprintf(buffer, 16, "Q%c%c%c", version >> 16 & 0x7f, version >> 8 & 0x7f, version & 0x7f);
+        snprintf(buffer, 16, "0x%08x", version);
     return buffer;
 }
 
@@ -185,6 +193,7 @@ static void read_frames(struct state *state, const uint8_t *plain, size_t size)
                 varint(&c);
             break;
         case 6: /* CRYPTO */
+        case 8: /* ... in T050, T051 */
             offset = varint(&c);
             data = cursor_sub(&c, varint(&c));
             crypto_frame(state, offset, data.at, cursor_left(&data));
