@@ -314,6 +314,8 @@ static enum walk_next link_ppp(struct walk *walk)
 {
     const uint8_t *hdlc = walk_peek(walk, 0, 2);
 
+    if (hdlc && (hdlc[0] & 0x7f) == 0x0f) /* Cisco's framing says so by its address */
+        return typed_header(walk, 4, 2);
     if (hdlc && hdlc[0] == 0xff && hdlc[1] == 0x03)
         walk->at += 2;
     return WALK_PPP;

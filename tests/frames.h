@@ -139,6 +139,10 @@ static inline bool frame_link(struct frame *f, const char *word, unsigned number
         h = frame_put(f, 4);
         put16(h, 0xff03);
         put16(h + 2, f->ethertype == 0x0800 ? 0x21 : 0x57);
+    } else if (!strcmp(word, "chdlc")) {
+        h = frame_put(f, 4);
+        h[0] = 0x0f;
+        put16(h + 2, f->ethertype);
     } else if (!strcmp(word, "wifi")) {
         h = frame_put(f, 26); /* QoS data */
         h[0] = 0x88;

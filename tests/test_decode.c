@@ -31,6 +31,8 @@ static const struct {
     {"null ip4 tcp data:10", LINKTYPE_NULL},
     {"loop ip4 tcp data:10", LINKTYPE_LOOP},
     {"ppp ip4 tcp data:10", LINKTYPE_PPP},
+    {"chdlc ip4 tcp data:10", LINKTYPE_PPP},
+    {"chdlc ip4 tcp data:10", LINKTYPE_C_HDLC},
     {"wifi snap ip4 tcp data:10", LINKTYPE_IEEE802_11},
     {"radiotap wifi snap ip4 tcp data:10", LINKTYPE_IEEE802_11_RADIOTAP},
     {"nflog ip4 tcp data:10", LINKTYPE_NFLOG},
