@@ -254,6 +254,8 @@ void l7_close(struct l7_context *context, struct stream *stream, enum l7_end why
     l7_hold(l7);
     if (l7->dissector) {
         l7->now_ns = stream->last_ns;
+        if (stream->detection == KFL_DETECTION_OPEN) /* it has led to no protocol */
+            stream->detection = KFL_DETECTION_NONE;
         if (l7->dissector->end)
             l7->dissector->end(l7, why);
         if (l7->dissector && !l7->dropped)

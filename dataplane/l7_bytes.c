@@ -368,8 +368,10 @@ bool l7_start(struct l7 *l7, const struct dissector *dissector)
     l7->dissector = dissector;
     l7->proto = (uint8_t)dissector->proto;
     stream->flags |= STREAM_ORIENTED;
-    stream->detection = KFL_DETECTION_FOUND;
-    stream->l7_seen |= UINT32_C(1) << dissector->proto;
+    if (dissector->proto != KFL_PROTO_TCP) { /* not what only leads to a protocol */
+        stream->detection = KFL_DETECTION_FOUND;
+        stream->l7_seen |= UINT32_C(1) << dissector->proto;
+    }
     l7_report(l7, dissector->protos);
     if (dissector->init && !l7->dropped)
         dissector->init(l7);
@@ -391,6 +393,8 @@ void l7_stop(struct l7 *l7)
 static void dissector_end(struct l7 *l7, const char *why)
 {
     l7_pending_end(l7, KFL_ERROR_PAIR_NOT_FOUND, why);
+    if (l7->stream->detection == KFL_DETECTION_OPEN)
+        l7->stream->detection = KFL_DETECTION_NONE;
     if (l7->dissector->done)
         l7->dissector->done(l7);
     l7->dissector = NULL;

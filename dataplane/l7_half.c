@@ -353,6 +353,7 @@ void l7_l4_entry_make(struct l7 *l7)
     if (!proto)
         return;
     l7->proto = (uint8_t)__builtin_ctz(proto);
+    l7->stream->protos = proto; /* what was possible has not come */
     for (int i = 0; i < 2; i++) {
         const struct payload *payload = &l7->payload[i];
         struct fact_tape *tape;

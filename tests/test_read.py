@@ -126,6 +126,13 @@ def made_here(tmp):
     got = json.loads(text.splitlines()[-1])['summary']['dissector_errors']
     ok(got == {'HTTP': 1} and len(text.splitlines()) == 2, '--summary: dissector errors by protocol', text)
 
+    mail = Capture()
+    c = {'port': 1000, 'seq': [1, 1]}
+    mail.tcp(c, 0, 2), mail.tcp(c, 1, 18), mail.tcp(c, 1, 24, b'220 mx\r\n'), mail.tcp(c, 0, 24, b'QUIT\r\n')
+    text = os.path.join(tmp, 'mail.pcap')
+    open(text, 'wb').write(mail.bytes())
+    ok(len(rows('--kfl', '!tls', text)) == 1 and not rows('--kfl', 'tls', text), 'what might become TLS and did not is none')
+
     names = os.path.join(tmp, 'names')
     open(names, 'w').write('10.0.0.7 client shop\n10.0.0.0/8 net\n')
     got = rows('--names', names, '--kfl', 'src.name == "client" and response.status == 404', path)
