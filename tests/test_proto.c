@@ -412,6 +412,19 @@ static void tls_entries(void)
               "='TLS 1.2' cipherSuite='TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256'}\n");
 }
 
+/* Two suites of TLS, one of SSL 2.0 alone; the answer is in records. */
+static void tls_hello_of_old(void)
+{
+    static const struct talk talk[] = {
+        TALK_C("\200\042\1\3\1\0\011\0\0\0\020\0\0\004\007\0\300\0\0\0120123456789abcdef"),
+        TALK_S("\025\003\001\000\002\002\050"), TALK_END};
+
+    l7_expect(KFL_L4_TCP, 443, talk,
+              "TLS 1.0 request[36]{cipherSuites=['TLS_RSA_WITH_RC4_128_MD5' "
+              "'TLS_RSA_WITH_3DES_EDE_CBC_SHA'] version='TLS 1.0'} "
+              "response[7]{alert='handshake_failure'}\n");
+}
+
 static void tls13_entries(void)
 {
     static const struct talk talk[] = {
@@ -438,6 +451,97 @@ static void tls13_entries(void)
               "_RSA_WITH_AES_128_GCM_SHA256'] sni='example.com' alpn=['h2' 'http/1.1'"
               "] version='TLS 1.3'} response[55]{version='TLS 1.3' cipherSuite='TLS_A"
               "ES_128_GCM_SHA256'}\n");
+}
+
+#define TLS_HELLO                                                        \
+    TALK_C("\026\003\001\000-\001\000\000)\003\003"                      \
+           "0123456789abcdef0123456789abcdef\000\000\002\300/\001\000"), \
+        TALK_S("\025\003\003\000\002\002\050"), TALK_END
+
+static void starttls_is_followed(void)
+{
+    static const struct talk smtp[] = {TALK_S("220-mx ESMTP\r\n220 welcome\r\n"),
+                                       TALK_C("EHLO a\r\n"),
+                                       TALK_S("250-mx\r\n250 STARTTLS\r\n"),
+                                       TALK_C("STARTTLS\r\n"),
+                                       TALK_S("220 go\r\n"),
+                                       TLS_HELLO};
+    static const struct talk imap[] = {TALK_S("* OK ready\r\n"), TALK_C("a1 starttls\r\n"),
+                                       TALK_S("* CAPABILITY IMAP4rev1\r\na1 OK now\r\n"),
+                                       TLS_HELLO};
+    static const struct talk pop3[] = {TALK_S("+OK POP3\r\n"), TALK_C("STLS\r\n"),
+                                       TALK_S("+OK Begin\r\n"), TLS_HELLO};
+    static const struct talk ftp[] = {TALK_S("220 FTP\r\n"), TALK_C("AUTH TLS\r\n"),
+                                      TALK_S("234 Proceed\r\n"), TLS_HELLO};
+    static const struct talk xmpp[] = {
+        TALK_C("<?xml version='1.0'?><stream:stream to='a'>"),
+        TALK_S("<?xml version='1.0'?><stream:stream>\n<stream:features><starttls/>"
+               "</stream:features>"),
+        TALK_C("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
+        TALK_S("\n<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"), TLS_HELLO};
+    static const struct talk *const talks[] = {smtp, imap, pop3, ftp, xmpp};
+
+    for (unsigned i = 0; i < sizeof(talks) / sizeof(*talks); i++)
+        l7_expect(KFL_L4_TCP, 1, talks[i],
+                  "TLS 1.2 request[50]{cipherSuites=['TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256'] "
+                  "version='TLS 1.2'} response[7]{alert='handshake_failure'}\n");
+}
+
+static void without_starttls_nothing_is_made_of_lines(void)
+{
+    static const struct talk refused[] = {
+        TALK_S("220 mx\r\n"),
+        TALK_C("STARTTLS\r\n"),
+        TALK_S("454 no\r\n"),
+        TALK_C("STARTTLS in a text\r\n"),
+        TALK_S("250 \r\n220 x\r\n"),
+        TALK_C("\026\003\001\000\001\001\n"),
+        TALK_END,
+    };
+
+    l7_expect(
+        KFL_L4_TCP, 25, refused,
+        "TCP  request[37]{payloadSize=37 "
+        "payload='U1RBUlRUTFMNClNUQVJUVExTIGluIGEgdGV4dA0KFgMBAAEBCg==' "
+        "payloadHex='5354415254544c530d0a5354415254544c5320696e206120746578740d0a1603010001010"
+        "a'} response[29]{payloadSize=29 payload='MjIwIG14DQo0NTQgbm8NCjI1MCANCjIyMCB4DQo=' "
+        "payloadHex='323230206d780d0a343534206e6f0d0a323530200d0a32323020780d0a'}\nnone\n");
+}
+
+/* Others whose first bytes come close. */
+static void what_only_looks_like_it(void)
+{
+    static const struct talk memcached[] = {TALK_C("stats\r\n"), TALK_S("STAT pid 1\r\nEND\r\n"),
+                                            TALK_END};
+    static const struct talk smpp[] = {
+        TALK_C("\0\0\0\x28\0\0\0\2\0\0\0\0\0\0\0\1abhik\0password\0SMPP\0\1\0\0\0"),
+        TALK_S("\0\0\0\x15\x80\0\0\2\0\0\0\0\0\0\0\1SMSC\0"),
+        TALK_C("\0\0\0\x10\0\0\0\x15\0\0\0\0\0\0\0\2"), TALK_END};
+    static const struct talk stun[] = {
+        TALK_C(
+            "\1\1\0\x34\x21\x12\xa4\x42" /* an attribute 0x0020: RADIUS would see 0 of 32 bytes */
+            "abcdefghijkl\0\x20\0\x08\0\x01\xcd\xf0\x49\x3c\x8c\x73"
+            "\x80\x70\0\4\0\0\0\3\0\x08\0\x14\xa0\xb1\xa7\x08\x92\x02\x0e\x7f"
+            "abcdefghijklabcdefgh"),
+        TALK_END};
+
+    l7_expect(KFL_L4_TCP, 1, memcached,
+              "TCP  request[7]{payloadSize=7 payload='c3RhdHMNCg==' payloadHex='73746"
+              "174730d0a'} response[17]{payloadSize=17 payload='U1RBVCBwaWQgMQ0KRU5ED"
+              "Qo=' payloadHex='535441542070696420310d0a454e440d0a'}\nshort\n");
+    l7_expect(KFL_L4_TCP, 1, smpp,
+              "TCP  request[56]{payloadSize=56 payload='AAAAKAAAAAIAAAAAAAAAAWFiaGlrA"
+              "HBhc3N3b3JkAFNNUFAAAQAAAAAAABAAAAAVAAAAAAAAAAI=' payloadHex='000000280"
+              "00000020000000000000001616268696b0070617373776f726400534d5050000100000"
+              "000000010000000150000000000000002'} response[21]{payloadSize=21 payloa"
+              "d='AAAAFYAAAAIAAAAAAAAAAVNNU0MA' payloadHex='0000001580000002000000000"
+              "0000001534d534300'}\nnone\n");
+    l7_expect(KFL_L4_UDP, 1, stun,
+              "UDP  request[72]{payloadSize=72 payload='AQEANCESpEJhYmNkZWZnaGlqa2wAI"
+              "AAIAAHN8Ek8jHOAcAAEAAAAAwAIABSgsacIkgIOf2FiY2RlZmdoaWprbA==' payloadHe"
+              "x='010100342112a4426162636465666768696a6b6c002000080001cdf0493c8c73807"
+              "000040000000300080014a0b1a70892020e7f6162636465666768696a6b6c'} respon"
+              "se[0]{payloadSize=0 payload='' payloadHex=''}\nnone\n");
 }
 
 static void websocket_entries(void)
@@ -491,7 +595,11 @@ int main(int argc, char **argv)
         {"mysql: login, result sets, prepared statements, errors", mysql_entries},
         {"postgresql: SSLRequest, queries, extended queries, errors", postgresql_entries},
         {"tls: a ClientHello over two records, an alert in clear", tls_entries},
+        {"tls: a ClientHello as of SSL 2.0", tls_hello_of_old},
         {"tls13: what can be seen of TLS 1.3", tls13_entries},
+        {"starttls: TLS after the lines of five protocols", starttls_is_followed},
+        {"starttls: refused, in a text", without_starttls_nothing_is_made_of_lines},
+        {"what only looks like one of them", what_only_looks_like_it},
         {"websocket: fragments, control frames, masks", websocket_entries},
         {0},
     };

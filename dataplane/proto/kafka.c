@@ -33,6 +33,25 @@ struct header {
     uint32_t correlation;
 };
 
+/* Produce is number 0, and many protocols have zeros there: what it begins with has few values,
+ * too. */
+static enum l7_probe probe_produce(uint16_t version, struct cursor c)
+{
+    int16_t id_size = version >= 3 ? (int16_t)cursor_u16(&c) : -1; /* transactional id */
+    int16_t acks;
+    uint32_t timeout_ms;
+
+    if (version >= 9) /* the header's tags come first, and sizes of another kind */
+        return L7_PROBE_YES;
+    if (id_size > 0)
+        cursor_sub(&c, (size_t)id_size);
+    acks = (int16_t)cursor_u16(&c);
+    timeout_ms = cursor_u32(&c);
+    if (c.short_)
+        return L7_PROBE_MORE;
+    return acks >= -1 && acks <= 1 && timeout_ms <= 24 * 3600 * 1000 ? L7_PROBE_YES : L7_PROBE_NO;
+}
+
 /* A plausible beginning of a request: a known API, a client id of text that fits. */
 static enum l7_probe read_header(const uint8_t *data, size_t size, struct header *ret)
 {
@@ -53,7 +72,7 @@ static enum l7_probe read_header(const uint8_t *data, size_t size, struct header
     for (int16_t i = 0; i < id_size && cursor_left(&c); i++)
         if (iscntrl(cursor_u8(&c))) /* UTF-8 may be in it */
             return L7_PROBE_NO;
-    return L7_PROBE_YES;
+    return ret->api == API_PRODUCE ? probe_produce(ret->version, c) : L7_PROBE_YES;
 }
 
 static enum l7_probe probe(const struct l7_probe_input *in, bool *ret_swap)

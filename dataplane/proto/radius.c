@@ -84,7 +84,7 @@ static uint16_t message_length(const uint8_t *data, size_t size, bool *ret_sound
         return 0;
     *ret_sound = true;
     for (uint16_t at = HEADER; at < length; at = (uint16_t)(at + data[at + 1]))
-        if (at + 2 > length || data[at + 1] < 2 || at + data[at + 1] > length) {
+        if (at + 2 > length || !data[at] || data[at + 1] < 2 || at + data[at + 1] > length) {
             *ret_sound = false;
             break;
         }

@@ -195,6 +195,7 @@ static enum l7_probe is_inline(const uint8_t *data, size_t size, bool *ret_known
 static enum l7_probe probe(const struct l7_probe_input *in, bool *ret_swap)
 {
     bool plausible[2] = {false, false}, known = true, whole = true;
+    unsigned n_lines = 0; /* of words: RESP answers them, or it is none */
 
     for (unsigned side = 0; side < 2; side++) {
         const uint8_t *data = in->data[side];
@@ -208,7 +209,8 @@ static enum l7_probe probe(const struct l7_probe_input *in, bool *ret_swap)
         if (found <= 0) {
             enum l7_probe line = found < 0 ? is_inline(data, size, &known) : L7_PROBE_MORE;
 
-            if (line == L7_PROBE_NO)
+            n_lines += found < 0;
+            if (line == L7_PROBE_NO || n_lines == 2)
                 return L7_PROBE_NO;
             whole &= line == L7_PROBE_YES;
             plausible[side] = true;

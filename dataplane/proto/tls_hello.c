@@ -15,7 +15,8 @@ static const struct {
 #undef SUITE
 };
 
-static void write_suites(struct fact_tape *tape, enum kfl_field field, struct cursor list);
+static void write_suites(struct fact_tape *tape, enum kfl_field field, struct cursor list,
+                         unsigned width);
 static void write_alpn(struct fact_tape *tape, enum kfl_field field, struct cursor c);
 static void write_sni(struct fact_tape *tape, enum kfl_field field, struct cursor c);
 static uint16_t highest_version(struct cursor c, uint16_t version);
@@ -29,7 +30,7 @@ uint16_t tls_client_hello(struct fact_tape *tape, const struct tls_hello_fields 
     cursor_sub(&c, 32);            /* random */
     cursor_sub(&c, cursor_u8(&c)); /* session id */
     list = cursor_sub(&c, cursor_u16(&c));
-    write_suites(tape, fields->suites, list);
+    write_suites(tape, fields->suites, list, 2);
     cursor_sub(&c, cursor_u8(&c)); /* compression methods */
     cursor_u16(&c);
     extensions = cursor_of(c.at, cursor_left(&c));
@@ -49,6 +50,33 @@ uint16_t tls_client_hello(struct fact_tape *tape, const struct tls_hello_fields 
     if (fields->version)
         fact_text(tape, fields->version, tls_version_name(version));
     return version;
+}
+
+uint16_t tls_client_hello_v2(struct fact_tape *tape, const struct tls_hello_fields *fields,
+                             const uint8_t *message, size_t size)
+{
+    struct cursor c = cursor_of(message + 1, size - 1);
+    uint16_t version = cursor_u16(&c), suites_size = cursor_u16(&c);
+
+    cursor_u32(&c); /* sizes of session id and challenge */
+    write_suites(tape, fields->suites, cursor_sub(&c, suites_size), 3);
+    fact_text(tape, fields->version, tls_version_name(version));
+    return version;
+}
+
+uint32_t tls_is_hello_v2(const uint8_t *data, size_t size)
+{
+    struct cursor c = cursor_of(data, size);
+    uint16_t length = cursor_u16(&c) ^ 0x8000;
+    uint8_t type = cursor_u8(&c);
+    uint16_t version = cursor_u16(&c), suites_size = cursor_u16(&c), id_size = cursor_u16(&c);
+    uint16_t challenge = cursor_u16(&c);
+
+    if (c.short_ || length & 0x8000 || type != 1 || !*tls_version_name(version) || !suites_size ||
+        suites_size % 3 || challenge < 16 || challenge > 32 ||
+        length != 9 + suites_size + id_size + challenge)
+        return 0;
+    return 2u + length;
 }
 
 const char *tls_version_name(uint16_t version)
@@ -101,17 +129,20 @@ bool tls_is_grease(uint16_t value)
     return (value & 0x0f0f) == 0x0a0a && value >> 8 == (value & 0xff);
 }
 
-static void write_suites(struct fact_tape *tape, enum kfl_field field, struct cursor list)
+/* A suite is the last two bytes of `width`: of three, SSL 2.0 has others with another first. */
+static void write_suites(struct fact_tape *tape, enum kfl_field field, struct cursor list,
+                         unsigned width)
 {
     char number[8];
 
     if (!field || !fact_wanted(tape, field))
         return;
     fact_array(tape, field);
-    while (cursor_left(&list) >= 2) {
+    while (cursor_left(&list) >= width) {
+        bool other = width == 3 && cursor_u8(&list);
         uint16_t suite = cursor_u16(&list);
 
-        if (!tls_is_grease(suite))
+        if (!other && !tls_is_grease(suite))
             fact_text(tape, KFL_FIELD_NONE, tls_suite_name(suite, number));
     }
     fact_end(tape);

@@ -17,6 +17,13 @@ struct tls_hello_fields { /* 0: not written */
 uint16_t tls_client_hello(struct fact_tape *tape, const struct tls_hello_fields *fields,
                           const uint8_t *body, size_t size);
 
+/* The one that old clients send so that SSL 2.0 servers understand it, too: RFC 5246 appendix E.2.
+ * -> its size with its head of two bytes, 0: it is none. `message`: behind that head, whole. */
+enum { TLS_HELLO_V2_HEAD = 11 }; /* bytes that tell */
+uint32_t tls_is_hello_v2(const uint8_t *data, size_t size);
+uint16_t tls_client_hello_v2(struct fact_tape *tape, const struct tls_hello_fields *fields,
+                             const uint8_t *message, size_t size);
+
 /* "TLS 1.3", and as protocol.version has it: "1.3". Constant texts, "" unknown. */
 const char *tls_version_name(uint16_t version);
 const char *tls_version_number(uint16_t version);
