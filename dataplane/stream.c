@@ -305,8 +305,9 @@ static int take_memory(struct stream_table *table)
 
     int err = stream_memory_take(table->index, index_size);
 
-    return err ? err
-               : stream_memory_take(table->streams, table->config.max * sizeof(struct stream));
+    if (!err)
+        err = stream_memory_take(table->streams, table->config.max * sizeof(struct stream));
+    return err ? err : stream_facts_take(&table->facts);
 }
 
 static void index_free(struct stream_table *table)

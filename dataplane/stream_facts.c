@@ -6,6 +6,8 @@
 #include "../kfl-jit/ensure.h"
 #include "stream_private.h"
 
+enum { TAKEN = 2 << 20 /* bytes, a huge page */ };
+
 int stream_facts_init(struct stream_facts_table *table, uint32_t max)
 {
     uint32_t size = 64;
@@ -19,6 +21,15 @@ int stream_facts_init(struct stream_facts_table *table, uint32_t max)
     table->facts = stream_memory((size_t)max * sizeof(*table->facts));
     table->chain = stream_memory((size_t)size * sizeof(*table->chain)); /* number + 1; 0: empty */
     return table->facts && table->chain ? 0 : -ENOMEM;
+}
+
+/* Records are few: all chains, and a page for the records. */
+int stream_facts_take(struct stream_facts_table *table)
+{
+    size_t size = (size_t)table->max * sizeof(*table->facts);
+    int err = stream_memory_take(table->chain, ((size_t)table->mask + 1) * sizeof(*table->chain));
+
+    return err ? err : stream_memory_take(table->facts, size < TAKEN ? size : TAKEN);
 }
 
 void stream_facts_done(struct stream_facts_table *table)

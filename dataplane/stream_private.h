@@ -30,6 +30,7 @@ struct stream_facts_table {
 };
 
 int stream_facts_init(struct stream_facts_table *table, uint32_t max); /* stream_facts.c */
+int stream_facts_take(struct stream_facts_table *table); /* memory, as stream_memory_take() */
 void stream_facts_done(struct stream_facts_table *table);
 /* -> number of the record that says this, with one user more. */
 uint32_t stream_facts_share(struct stream_facts_table *table, const struct stream_facts *facts);
