@@ -23,7 +23,8 @@ enum slot_state { SLOT_FREE, SLOT_IN_USE, SLOT_LEAVING, SLOT_CLOSING };
 
 enum { STREAMS_MIN = 1024, WAITING_SHARE = 8, CORES_MAX = 2 * CONF_LIST_MAX + 1 };
 
-static const uint64_t stop_ns_max = 60 * NS_PER_S; /* a disk that answers no more */
+static const uint64_t stop_ns_max = 60 * NS_PER_S;    /* a disk that answers no more */
+static const uint64_t gather_ns_max = 30 * NS_PER_MS; /* full chunks wait for others, of `flush` */
 
 /* What its job takes out of the ring. */
 enum past_state { PAST_NONE, PAST_WANTED, PAST_RUNNING };
@@ -492,6 +493,7 @@ static int open_writer(struct deck *deck, const struct conf *conf, char *reterr_
         .segment_size = conf->segment_size,
         .segment_age_ns = conf->segment_age,
         .sync = WRITER_SYNC_INTERVAL,
+        .gather_ns = conf->flush / 2 < gather_ns_max ? conf->flush / 2 : gather_ns_max,
         .application = "tapedeck " TAPEDECK_VERSION,
         .keylog = *conf->keylog ? conf->keylog : NULL,
     };
@@ -508,7 +510,8 @@ static int open_writer(struct deck *deck, const struct conf *conf, char *reterr_
     config.n_classifiers = deck->n_classifiers + (deck->ring.on ? DECK_CUTS : 0);
     err = writer_create(&config, &deck->writer, error);
     for (unsigned i = 0; !err && i < deck->n_classifiers; i++)
-        err = chunk_recorder_create(writer_pool(deck->writer), i, conf->flush, &deck->recorders[i]);
+        err = chunk_recorder_create(writer_pool(deck->writer), i, conf->flush - config.gather_ns,
+                                    &deck->recorders[i]);
     if (err)
         snprintf(reterr_text, DECK_ERROR_SIZE, "%s", *error ? error : strerror(-err));
     if (!err) {

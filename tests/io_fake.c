@@ -301,8 +301,9 @@ static unsigned fake_reap(struct io *io, struct io_result *results, unsigned n)
     return reaped;
 }
 
-static void fake_wait(struct io *io, uint64_t timeout_ns)
+static bool fake_wait(struct io *io, uint64_t timeout_ns)
 {
+    return true;
 }
 
 static void fake_use_memory(struct io *io, void *base, uint64_t size)

@@ -109,6 +109,42 @@ static void segments_by_size_and_age(void)
     lab_end(&lab);
 }
 
+static uint64_t written_after_one_more_chunk(struct lab *lab)
+{
+    struct writer_counters counters;
+
+    feed(lab, 1, 1, 10);
+    lab->recorder[0]->ops->flush(lab->recorder[0], lab->now_ns, true);
+    lab_settle(lab);
+    writer_counters(lab->writer, 1, &counters);
+    return counters.written;
+}
+
+static void chunks_wait_for_others_to_be_written_with(void)
+{
+    struct writer_config config = {.gather_ns = 30000000};
+    struct writer_counters counters;
+    struct lab lab;
+
+    lab_begin(&lab, NULL, &config);
+    lab.now_ns += config.gather_ns;
+    lab_attach(&lab, 1, "gathers", 0, false);
+    CU_ASSERT_EQUAL(written_after_one_more_chunk(&lab), 10);
+    for (unsigned i = 1; i < WRITER_GATHER; i++)
+        CU_ASSERT_EQUAL(written_after_one_more_chunk(&lab), 10);
+    CU_ASSERT_EQUAL(written_after_one_more_chunk(&lab), 10 + WRITER_GATHER * 10);
+    CU_ASSERT_EQUAL(written_after_one_more_chunk(&lab), 10 + WRITER_GATHER * 10);
+    lab.now_ns += config.gather_ns;
+    lab_settle(&lab);
+    writer_counters(lab.writer, 1, &counters);
+    CU_ASSERT_EQUAL(counters.written, 20 + WRITER_GATHER * 10);
+    CU_ASSERT_EQUAL(written_after_one_more_chunk(&lab), 20 + WRITER_GATHER * 10);
+    lab_detach(&lab, 1); /* the end waits for nothing */
+    writer_counters(lab.writer, 1, &counters);
+    CU_ASSERT_EQUAL(counters.written, 30 + WRITER_GATHER * 10);
+    lab_end(&lab);
+}
+
 static void a_second_run_goes_on_numbering(void)
 {
     struct lab lab;
@@ -406,6 +442,7 @@ int main(int argc, char **argv)
         {"a recording without O_DIRECT, too", a_recording_without_o_direct_too},
         {"the file is whole after every write", the_file_is_whole_after_every_write},
         {"segments by size and age", segments_by_size_and_age},
+        {"chunks wait for others to be written with", chunks_wait_for_others_to_be_written_with},
         {"a second run goes on numbering", a_second_run_goes_on_numbering},
         {"a quota stops the recording", a_quota_stops_the_recording},
         {"a rotating quota keeps the newest", a_rotating_quota_keeps_the_newest},

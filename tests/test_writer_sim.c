@@ -40,7 +40,8 @@ static void begin(struct sim *sim, unsigned seed, bool fails)
     struct writer_config config = {.segment_size = 200 << 10,
                                    .chunk_memory = 12 * CHUNK_SIZE_MIN,
                                    .sync = seed % 3,
-                                   .sync_interval_ns = 5000};
+                                   .sync_interval_ns = 5000,
+                                   .gather_ns = seed % 2 ? 3000 : 0};
 
     memset(sim, 0, sizeof(*sim));
     sim->seed = seed;

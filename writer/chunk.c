@@ -4,6 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/futex.h>
 
 #include "../dataplane/pcapng_block.h"
 #include "../kfl-jit/ensure.h"
@@ -24,6 +29,8 @@ struct chunk_pool {
     struct lane *lanes; /* of each classifier, and the writer's own */
     struct chunk_counters (*counters)[KFL_SLOT_MAX];
     struct chunk_slot slots[KFL_SLOT_MAX];
+    _Alignas(
+        64) _Atomic uint32_t wanted; /* full chunks that the writer sleeps for; 0: it does not */
 };
 
 enum { FILTER_BITS = 4 }; /* of a stream */
@@ -41,9 +48,10 @@ int chunk_pool_create(unsigned n_classifiers, unsigned n_chunks_each, unsigned n
     if (chunk_size < CHUNK_SIZE_MIN || chunk_size % CHUNK_ALIGN || !n_chunks_each || !n_writer ||
         (uint64_t)n_classifiers * n_chunks_each + n_writer > UINT16_MAX)
         return -EINVAL;
-    pool = calloc(1, sizeof(*pool));
+    pool = aligned_alloc(_Alignof(struct chunk_pool), sizeof(*pool));
     if (!pool)
         return -ENOMEM;
+    memset(pool, 0, sizeof(*pool));
     pool->n_classifiers = n_classifiers;
     pool->n_chunks = n_classifiers * n_chunks_each + n_writer;
     pool->n_writer = n_writer;
@@ -122,14 +130,35 @@ struct chunk *chunk_take(struct chunk_pool *pool, unsigned classifier)
     return chunk;
 }
 
+/* The read of `wanted` and the exchange of chunk_wait() come one after the other: either it finds
+ * the sleeper, or the sleeper finds the chunk. */
 void chunk_submit(struct chunk_pool *pool, struct chunk *chunk)
 {
-    push(&pool->lanes[chunk->classifier].full, chunk);
+    struct ring *full = &pool->lanes[chunk->classifier].full;
+    uint32_t wanted;
+
+    push(full, chunk);
+    wanted = atomic_fetch_or_explicit(&pool->wanted, 0, memory_order_acq_rel);
+    if (wanted && ring_fill(full) >= wanted &&
+        atomic_exchange_explicit(&pool->wanted, 0, memory_order_acq_rel))
+        syscall(SYS_futex, &pool->wanted, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 struct chunk *chunk_next(struct chunk_pool *pool, unsigned classifier)
 {
     return pop(pool, &pool->lanes[classifier].full);
+}
+
+void chunk_wait(struct chunk_pool *pool, unsigned n, uint64_t timeout_ns)
+{
+    const struct timespec time = {.tv_sec = (time_t)(timeout_ns / 1000000000),
+                                  .tv_nsec = (long)(timeout_ns % 1000000000)};
+
+    atomic_exchange_explicit(&pool->wanted, n, memory_order_acq_rel);
+    for (unsigned i = 0; i < pool->n_classifiers; i++)
+        if (ring_fill(&pool->lanes[i].full) >= n)
+            return;
+    syscall(SYS_futex, &pool->wanted, FUTEX_WAIT_PRIVATE, n, &time, NULL, 0);
 }
 
 void chunk_give(struct chunk_pool *pool, struct chunk *chunk)

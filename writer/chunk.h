@@ -134,6 +134,8 @@ struct chunk *chunk_take(struct chunk_pool *pool, unsigned classifier); /* null:
 void chunk_submit(struct chunk_pool *pool, struct chunk *chunk); /* never full; used 0: unused */
 /* The writer's side. */
 struct chunk *chunk_next(struct chunk_pool *pool, unsigned classifier); /* null: none full */
+/* Sleeps until some classifier has so many full chunks in its ring, at most this long. */
+void chunk_wait(struct chunk_pool *pool, unsigned n, uint64_t timeout_ns);
 void chunk_give(struct chunk_pool *pool, struct chunk *chunk);
 
 struct chunk_slot *chunk_slot(struct chunk_pool *pool, unsigned slot);

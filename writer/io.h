@@ -51,7 +51,8 @@ struct io_ops {
     int (*sync)(struct io *io, int file, void *user);
     /* Starts what was asked for since the last call, and collects up to n results. */
     unsigned (*reap)(struct io *io, struct io_result *results, unsigned n);
-    void (*wait)(struct io *io, uint64_t timeout_ns);
+    /* Sleeps until a result is there, at most this long. -> false at once: nothing is under way. */
+    bool (*wait)(struct io *io, uint64_t timeout_ns);
     /* Where the bytes of writes lie: to be registered with the kernel, once. */
     void (*use_memory)(struct io *io, void *base, uint64_t size);
 };

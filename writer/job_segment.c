@@ -58,7 +58,8 @@ unsigned job_segment_step(struct job *job, struct segment *segment, uint64_t now
     }
     if (segment->state <= SEGMENT_CLOSING)
         job_sync(job, &segment->data, now_ns);
-    if (output_start(&segment->data, job->io) + output_start(&segment->index, job->io))
+    if ((!job_segment_gathers(job, segment, now_ns) && output_start(&segment->data, job->io)) +
+        output_start(&segment->index, job->io))
         return 1;
     if (segment->state == SEGMENT_OPEN || !output_is_idle(&segment->data) ||
         !output_is_idle(&segment->index))
@@ -92,6 +93,21 @@ unsigned job_segment_step(struct job *job, struct segment *segment, uint64_t now
     else if (segment->state == SEGMENT_SYNCING_FOLDER)
         segment_finish(job, segment);
     return 1;
+}
+
+bool job_segment_gathers(const struct job *job, const struct segment *segment, uint64_t now_ns)
+{
+    const struct output *data = &segment->data;
+    const struct chunk *chunk = data->list.first;
+    unsigned n = 0, n_all;
+
+    if (segment->state != SEGMENT_OPEN || data->op != OUTPUT_IDLE || !chunk ||
+        now_ns - data->begun_ns >= writer_settings(job->writer)->gather_ns ||
+        chunk_free(job_pool(job), chunk->classifier, &n_all) < n_all / 2)
+        return false;
+    for (; chunk && n < WRITER_GATHER; chunk = chunk->next)
+        n++;
+    return n < WRITER_GATHER;
 }
 
 void job_segment_written(struct job *job, struct segment *segment, struct chunk *chunk)

@@ -13,6 +13,8 @@ void job_segment_push(struct job *job, struct segment *segment, struct chunk *ch
 void job_segment_close(struct job *job, struct segment *segment);
 /* One turn of a segment that is not free. -> work done */
 unsigned job_segment_step(struct job *job, struct segment *segment, uint64_t now_ns);
+/* Its chunks wait for others to be written with, while memory is not short. */
+bool job_segment_gathers(const struct job *job, const struct segment *segment, uint64_t now_ns);
 /* A chunk is in the file: it goes on to the index. */
 void job_segment_written(struct job *job, struct segment *segment, struct chunk *chunk);
 /* An index is a convenience: it can be made again. The job goes on without. */

@@ -193,18 +193,17 @@ static unsigned uring_reap(struct io *io, struct io_result *results, unsigned n)
     return reaped;
 }
 
-static void uring_wait(struct io *io, uint64_t timeout_ns)
+static bool uring_wait(struct io *io, uint64_t timeout_ns)
 {
     struct uring *uring = uring_of(io);
-    struct timespec pause = {.tv_sec = (time_t)(timeout_ns / 1000000000),
-                             .tv_nsec = (long)(timeout_ns % 1000000000)};
-    struct __kernel_timespec timeout = {.tv_sec = pause.tv_sec, .tv_nsec = pause.tv_nsec};
+    struct __kernel_timespec timeout = {.tv_sec = (long long)(timeout_ns / 1000000000),
+                                        .tv_nsec = (long long)(timeout_ns % 1000000000)};
     struct io_uring_cqe *cqe;
 
-    if (uring->n_under_way)
-        io_uring_wait_cqe_timeout(&uring->ring, &cqe, &timeout);
-    else
-        nanosleep(&pause, NULL);
+    if (!uring->n_under_way)
+        return false;
+    io_uring_wait_cqe_timeout(&uring->ring, &cqe, &timeout);
+    return true;
 }
 
 /* Registering may be refused (RLIMIT_MEMLOCK on old kernels): writes then go the plain way. */

@@ -8,6 +8,7 @@
 
 #include "../kfl-jit/ensure.h"
 #include "../kfl-jit/plan.h"
+#include "job_segment.h"
 #include "keylog.h"
 #include "uring.h"
 #include "writer_job.h"
@@ -43,6 +44,7 @@ struct writer {
     struct ring events;   /* writer -> mgmt */
     uint64_t attached;    /* slots; the writer's */
     uint64_t in_use;      /* slots; mgmt's, from attach to DETACHED */
+    bool gathers;         /* some chunks wait for more to be written with */
     _Atomic uint64_t latency[WRITER_LATENCIES], latency_sum_ns;
     struct job jobs[KFL_SLOT_MAX];
 };
@@ -142,11 +144,13 @@ unsigned writer_step(struct writer *writer, uint64_t now_ns)
 {
     unsigned work = commands_step(writer) + chunks_step(writer);
 
+    writer->gathers = false;
     writer->io->now_ns = now_ns;
     for (uint64_t slots = writer->attached; slots; slots &= slots - 1) {
         struct job *job = &writer->jobs[__builtin_ctzll(slots)];
 
         work += job_step(job, now_ns);
+        writer->gathers |= job->open && job_segment_gathers(job, job->open, now_ns);
         if (job->detaching)
             detach_step(writer, job);
     }
@@ -155,7 +159,8 @@ unsigned writer_step(struct writer *writer, uint64_t now_ns)
 
 void writer_wait(struct writer *writer, uint64_t timeout_ns)
 {
-    writer->io->ops->wait(writer->io, timeout_ns);
+    if (!writer->io->ops->wait(writer->io, timeout_ns))
+        chunk_wait(writer->pool, writer->gathers ? WRITER_GATHER : 1, timeout_ns);
 }
 
 int writer_attach(struct writer *writer, const struct writer_job *config, uint32_t *ret_run,

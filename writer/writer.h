@@ -30,7 +30,7 @@
 
 #include "chunk.h"
 
-enum { WRITER_ERROR_SIZE = 256, WRITER_NAME_MAX = 128, WRITER_PATH_MAX = 1024 };
+enum { WRITER_ERROR_SIZE = 256, WRITER_NAME_MAX = 128, WRITER_PATH_MAX = 1024, WRITER_GATHER = 4 };
 
 enum writer_sync {
     WRITER_SYNC_CLOSE,    /* fsync when a segment is closed */
@@ -47,7 +47,9 @@ struct writer_config {
     uint64_t segment_size;   /* bytes; 0: 512 MiB */
     uint64_t segment_age_ns; /* 0: 5 minutes */
     enum writer_sync sync;
-    uint64_t sync_interval_ns;               /* 0: 1 second */
+    uint64_t sync_interval_ns; /* 0: 1 second */
+    uint64_t gather_ns; /* a segment's writes begin so long apart, or when WRITER_GATHER chunks
+                         * wait: fewer and larger ones cost less. 0: each as soon as it can */
     const char *hardware, *os, *application; /* for section headers; null: found out */
     const char *keylog; /* TLS key log file, followed as it grows; null: none. Must hold still */
     struct io *io;      /* null: io_uring on the real disk. Not freed with the writer */
@@ -128,7 +130,8 @@ struct chunk_pool *writer_pool(struct writer *writer);
 
 /* One turn. -> work done (0: idle). */
 unsigned writer_step(struct writer *writer, uint64_t now_ns);
-/* The writer's thread, when idle: sleeps until a write is done, at most this long. */
+/* The writer's thread, when idle: sleeps until a write is done, or, when none is under way, until
+ * there are chunks to write; at most this long. */
 void writer_wait(struct writer *writer, uint64_t timeout_ns);
 
 /* mgmt. -> 0 and the run, or -errno with a message that names the thing and the way out. */
