@@ -8,9 +8,9 @@
  * A thread is a loop around a step, and a step can be turned by hand: pipeline_step() turns each
  * role once, pipeline_run() does so until finite sources have ended and all is settled.
  *
- * Idle threads spin a little, then sleep for a short while or in poll() on their sources'
- * descriptors (adaptive), or never sleep (busy). A full ring costs a live source the packet
- * (drop_ring); a file waits.
+ * Idle threads spin a little, then sleep (adaptive), or never sleep (busy): after packets until
+ * some hundred more are likely to be there, 4 ms at most; then in poll() on their sources'
+ * descriptors. A full ring costs a live source the packet (drop_ring); a file waits.
  *
  * Life: create -> publish a plan -> start, or run by hand -> stop, wait -> free. All calls come
  * from one thread (mgmt's), pipeline_sum() and counters from any. Sources and recorders stay the
@@ -43,7 +43,8 @@ struct pipeline_config {
         classifier;                    /* number, n_classifiers, hash_seed, recorder are set here */
     struct recorder *const *recorders; /* one for each classifier */
     unsigned (*writer_step)(void *context); /* -> work done; null: there is no writer */
-    /* Sleeps until a write is done, at most this long; null: the clock alone wakes the writer. */
+    /* Sleeps until a write is done or there is something to write, at most this long; null: the
+     * clock alone wakes the writer. */
     void (*writer_wait)(void *context, uint64_t timeout_ns);
     void *writer_context;
 };
@@ -75,7 +76,7 @@ bool pipeline_done(const struct pipeline *pipeline); /* all sources ended, all s
 void pipeline_wait(struct pipeline *pipeline);       /* until done, then joins the threads */
 
 /* The name of a thread that has not turned since the last call, or null: all have, or have ended.
- * Threads turn at least every 10 ms; ask a good while apart. Called by mgmt's thread. */
+ * Threads turn at least every 30 ms; ask a good while apart. Called by mgmt's thread. */
 const char *pipeline_stalled(struct pipeline *pipeline);
 
 unsigned pipeline_step(struct pipeline *pipeline); /* -> work done */

@@ -66,7 +66,8 @@ struct thread {
     char name[16];
     int core;
     bool started;
-    uint64_t turns_seen; /* by pipeline_stalled() */
+    unsigned n_done, gather_us; /* since its last sleep; how long that was to gather packets */
+    uint64_t turns_seen;        /* by pipeline_stalled() */
     /* Of its loop, written in each; in a cache line that no other thread writes. */
     _Alignas(64) _Atomic uint64_t turns;
     _Atomic bool has_ended;

@@ -13,22 +13,25 @@
 #include "pipeline_private.h"
 
 enum {
-    SPINS = 200,         /* idle turns before sleeping at all, when there was much to do */
-    SPINS_MIN = 4,       /* ... and when there was hardly anything, or to receive */
-    GATHER_US = 500,     /* asleep after packets, so that the next turn finds many */
-    SLEEP_US_MIN = 50,   /* the first sleep; each next one is longer ... */
-    SLEEP_US_MAX = 1000, /* ... up to this: the NIC's queue holds what comes meanwhile */
-    POLL_MS = 10,        /* asleep on descriptors: timers and flushes have to be looked after */
-    WRITER_MS_MAX = 10,  /* the writer's sleeps, 1 ms and growing: chunks wait so long at most */
+    SPINS = 200,          /* idle turns before sleeping at all, when there was much to do */
+    SPINS_MIN = 4,        /* ... and when there was hardly anything, or to receive */
+    GATHER = 512,         /* packets that should come while it sleeps after packets ... */
+    GATHER_US_MIN = 100,  /* ... which is so long at least, */
+    GATHER_US_MAX = 4000, /* ... and at most: rings have room for what comes if the rate leaps */
+    SLEEP_US_MIN = 50,    /* the first sleep; each next one is longer ... */
+    SLEEP_US_MAX = 1000,  /* ... up to this: the NIC's queue holds what comes meanwhile */
+    WRITER_MS = 30,       /* the writer, when nobody wakes it */
+    POLL_MS = 10,         /* asleep until woken: timers and flushes have to be looked after */
     N_POLL = SOURCE_QUEUE_MAX * 4,
 };
 
 static void *run(void *argument);
 static bool finished(const struct thread *thread);
 static bool receives(const struct thread *thread);
-static void idle(const struct thread *thread, unsigned n_idle);
-static void wait_for_writes(const struct pipeline_config *config, unsigned n_idle);
-static bool wait_for_packets(const struct rx *rx, bool after_packets);
+static void idle(struct thread *thread, unsigned n_idle);
+static void wait_for_writes(const struct pipeline_config *config);
+static bool wait_for_packets(const struct rx *rx, unsigned gather_us);
+static unsigned gather_for(unsigned us, unsigned n_packets);
 static void wait_for_wake(struct worker *worker);
 static void spawn(struct pipeline *pipeline, const char *name, unsigned number,
                   unsigned (*step)(void *), void *role);
@@ -141,6 +144,7 @@ static void *run(void *argument)
         atomic_store_explicit(&thread->turns, thread->turns + 1, memory_order_relaxed);
         n_done = thread->step(thread->role);
         if (n_done) {
+            thread->n_done += n_done;
             spins = n_idle > spins ? SPINS_MIN : spins;
             spins = n_done < spins_max - spins ? spins + n_done : spins_max;
             n_idle = 0;
@@ -179,7 +183,7 @@ static bool receives(const struct thread *thread)
     return thread->step == pipeline_rx_step || thread->step == pipeline_combined_step;
 }
 
-static void idle(const struct thread *thread, unsigned n_idle)
+static void idle(struct thread *thread, unsigned n_idle)
 {
     const struct rx *rx =
         thread->step == pipeline_combined_step ? &thread->pipeline->rx[0] : thread->role;
@@ -191,17 +195,19 @@ static void idle(const struct thread *thread, unsigned n_idle)
         return;
     }
     if (thread->step == pipeline_writer_step) {
-        wait_for_writes(&thread->pipeline->config, n_idle);
+        wait_for_writes(&thread->pipeline->config);
         return;
     }
-    if (!wait_for_packets(rx, n_idle == 1))
+    if (n_idle == 1)
+        thread->gather_us = gather_for(thread->gather_us, thread->n_done);
+    thread->n_done = 0;
+    if (!wait_for_packets(rx, n_idle == 1 ? thread->gather_us : 0))
         clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
 }
 
-static void wait_for_writes(const struct pipeline_config *config, unsigned n_idle)
+static void wait_for_writes(const struct pipeline_config *config)
 {
-    struct timespec time = {.tv_nsec =
-                                (n_idle < WRITER_MS_MAX ? n_idle : WRITER_MS_MAX) * 1000000L};
+    const struct timespec time = {.tv_nsec = WRITER_MS * 1000000L};
 
     if (config->writer_wait)
         config->writer_wait(config->writer_context, (uint64_t)time.tv_nsec);
@@ -210,11 +216,11 @@ static void wait_for_writes(const struct pipeline_config *config, unsigned n_idl
 }
 
 /* Sleeps until a source has something. What costs is waking up: after packets it first sleeps a
- * little, so that more of them come in. -> false: the sources have no descriptors, or packets are
- * on their way back, which need looking after soon. */
-static bool wait_for_packets(const struct rx *rx, bool after_packets)
+ * little (gather_us; 0: not), so that more of them come in. -> false: the sources have no
+ * descriptors, or packets are on their way back, which need looking after soon. */
+static bool wait_for_packets(const struct rx *rx, unsigned gather_us)
 {
-    const struct timespec gather = {.tv_nsec = GATHER_US * 1000L};
+    const struct timespec gather = {.tv_nsec = gather_us * 1000L};
     struct pollfd fds[N_POLL];
     unsigned n = 0;
 
@@ -234,11 +240,21 @@ static bool wait_for_packets(const struct rx *rx, bool after_packets)
     }
     if (!n)
         return false;
-    if (after_packets)
+    if (gather_us)
         clock_nanosleep(CLOCK_MONOTONIC, 0, &gather, NULL);
     else
         poll(fds, n, POLL_MS);
     return true;
+}
+
+/* So many packets came since the last such sleep, which took `us`: how long the next one takes. */
+static unsigned gather_for(unsigned us, unsigned n_packets)
+{
+    uint64_t next = (uint64_t)us * GATHER / (n_packets ? n_packets : 1);
+
+    return next < GATHER_US_MIN   ? GATHER_US_MIN
+           : next > GATHER_US_MAX ? GATHER_US_MAX
+                                  : (unsigned)next;
 }
 
 /* Sleeps until packets come, or timers have to be looked after. */
