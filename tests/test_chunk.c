@@ -1,5 +1,7 @@
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "../dataplane/interface.h"
 #include "../dataplane/pcapng_block.h"
@@ -192,6 +194,47 @@ static void one_stream_a_packet_fills_the_directory_too(void)
     end();
 }
 
+static void what_came_back_last_is_taken_first(void)
+{
+    struct chunk *first, *second;
+
+    begin(NULL);
+    first = chunk_take(pool, 0);
+    second = chunk_take(pool, 0);
+    CU_ASSERT_EQUAL(chunk_busy(pool), 2);
+    chunk_give(pool, second);
+    chunk_give(pool, first);
+    CU_ASSERT_EQUAL(chunk_busy(pool), 0);
+    CU_ASSERT_PTR_EQUAL(chunk_take(pool, 0), first);
+    CU_ASSERT_PTR_EQUAL(chunk_take(pool, 0), second);
+    CU_ASSERT_EQUAL(chunk_busy(pool), 2);
+    end();
+}
+
+static void *submit_two(void *argument)
+{
+    for (unsigned i = 0; i < 2; i++)
+        chunk_submit(pool, chunk_take(pool, 0));
+    return NULL;
+}
+
+static void the_writer_is_woken_by_so_many_chunks(void)
+{
+    const uint64_t minute_ns = UINT64_C(60000000000);
+    time_t begun = time(NULL);
+    pthread_t thread;
+
+    begin(NULL);
+    pthread_create(&thread, NULL, submit_two, NULL);
+    chunk_wait(pool, 2, minute_ns);
+    CU_ASSERT_PTR_NOT_NULL(chunk_next(pool, 0));
+    chunk_wait(pool, 1, minute_ns); /* the other one is there */
+    CU_ASSERT_PTR_NOT_NULL(chunk_next(pool, 0));
+    pthread_join(thread, NULL);
+    CU_ASSERT(time(NULL) < begun + 30);
+    end();
+}
+
 static void a_chunk_is_handed_on_when_it_is_old(void)
 {
     struct stream stream = lab_stream(1);
@@ -316,6 +359,8 @@ int main(int argc, char **argv)
         {"a full chunk makes place for the next", a_full_chunk_makes_place_for_the_next},
         {"one stream a packet fills the directory, too",
          one_stream_a_packet_fills_the_directory_too},
+        {"what came back last is taken first", what_came_back_last_is_taken_first},
+        {"the writer is woken by so many chunks", the_writer_is_woken_by_so_many_chunks},
         {"a chunk is handed on when it is old", a_chunk_is_handed_on_when_it_is_old},
         {"snaplen cuts packets", snaplen_cuts_packets},
         {"cutoff keeps the first bytes of each stream",

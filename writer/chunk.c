@@ -14,9 +14,12 @@
 #include "../kfl-jit/ensure.h"
 #include "../kfl-jit/plan.h"
 
-/* Numbers of chunks travel through the rings. */
+/* Numbers of chunks travel through the rings. What comes back is taken last in, first out: its
+ * bytes are still in the caches. */
 struct lane {
     struct ring free, full;
+    uint16_t *stack; /* of the classifier: free chunks out of the ring */
+    _Atomic uint32_t n_stack;
 };
 
 struct chunk_pool {
@@ -81,6 +84,7 @@ void chunk_pool_free(struct chunk_pool *pool)
     for (unsigned i = 0; pool->lanes && i <= pool->n_classifiers; i++) {
         ring_done(&pool->lanes[i].free);
         ring_done(&pool->lanes[i].full);
+        free(pool->lanes[i].stack);
     }
     if (pool->memory)
         munmap(pool->memory, pool->memory_size);
@@ -112,21 +116,30 @@ static void push(struct ring *ring, const struct chunk *chunk)
     ring_push(ring, 1);
 }
 
+static uint32_t lane_free(struct lane *lane)
+{
+    return ring_fill(&lane->free) + atomic_load_explicit(&lane->n_stack, memory_order_relaxed);
+}
+
 struct chunk *chunk_take(struct chunk_pool *pool, unsigned classifier)
 {
-    struct chunk *chunk = pop(pool, &pool->lanes[classifier].free);
+    struct lane *lane = &pool->lanes[classifier];
+    uint32_t n = atomic_load_explicit(&lane->n_stack, memory_order_relaxed);
+    struct chunk *chunk;
 
-    if (chunk) {
-        struct chunk fresh = {
-            .data = chunk->data,
-            .size = chunk->size,
-            .number = chunk->number,
-            .classifier = chunk->classifier,
-            .first_ns = UINT64_MAX,
-        };
-
-        *chunk = fresh;
-    }
+    while ((chunk = pop(pool, &lane->free)))
+        lane->stack[n++] = chunk->number;
+    if (!n)
+        return NULL;
+    chunk = &pool->chunks[lane->stack[--n]];
+    atomic_store_explicit(&lane->n_stack, n, memory_order_relaxed);
+    *chunk = (struct chunk){
+        .data = chunk->data,
+        .size = chunk->size,
+        .number = chunk->number,
+        .classifier = chunk->classifier,
+        .first_ns = UINT64_MAX,
+    };
     return chunk;
 }
 
@@ -169,7 +182,7 @@ void chunk_give(struct chunk_pool *pool, struct chunk *chunk)
 unsigned chunk_free(struct chunk_pool *pool, unsigned classifier, unsigned *ret_n)
 {
     *ret_n = (pool->n_chunks - pool->n_writer) / pool->n_classifiers;
-    return ring_fill(&pool->lanes[classifier].free);
+    return lane_free(&pool->lanes[classifier]);
 }
 
 struct chunk_slot *chunk_slot(struct chunk_pool *pool, unsigned slot)
@@ -199,7 +212,7 @@ unsigned chunk_busy(struct chunk_pool *pool)
     unsigned free = 0;
 
     for (unsigned i = 0; i <= pool->n_classifiers; i++)
-        free += ring_fill(&pool->lanes[i].free);
+        free += lane_free(&pool->lanes[i]);
     return pool->n_chunks - free;
 }
 
@@ -310,6 +323,9 @@ static int lane_init(struct chunk_pool *pool, unsigned lane, unsigned first, uns
         error = ring_init(&pool->lanes[lane].full, n, sizeof(uint16_t));
     if (error)
         return error;
+    pool->lanes[lane].stack = calloc(n, sizeof(uint16_t));
+    if (!pool->lanes[lane].stack)
+        return -ENOMEM;
     for (unsigned i = first; i < first + n; i++) {
         struct chunk *chunk = &pool->chunks[i];
 
