@@ -35,7 +35,7 @@ enum {
     FRAME_HEADROOM = 256,   /* the kernel's own, XDP_PACKET_HEADROOM */
     LINK_OVERHEAD = 14 + 8, /* Ethernet, two tags */
     FRAMES_DEFAULT = 16384,
-    RING_SIZE = 8192,
+    RING_SIZE_MAX = 32768, /* else as many as frames: a late turn costs no packet */
     SLOTS_SIZE = 32 << 20, /* for packets that come in pieces, per queue */
     BUSY_POLL_US = 20,
     STOP_GRACE_NS = 20000000, /* for what the kernel had under way when the program went */
@@ -79,7 +79,7 @@ struct source_af_xdp {
     bool busy;
     uint32_t snaplen;
     uint16_t interface;
-    uint32_t frame_size, n_frames;
+    uint32_t frame_size, n_frames, ring_size;
     uint32_t slot_size, n_slots;
     uint64_t no_socket_base, missed_base;
     struct queue *queues;
@@ -149,6 +149,9 @@ static void choose_sizes(struct source_af_xdp *source, const struct source_confi
 
     source->frame_size = packet + FRAME_HEADROOM <= FRAME_SMALL ? FRAME_SMALL : FRAME_LARGE;
     source->n_frames = frames < 2 * PACKET_BURST ? 2 * PACKET_BURST : frames;
+    source->ring_size = 2 * PACKET_BURST;
+    while (source->ring_size < source->n_frames && source->ring_size < RING_SIZE_MAX)
+        source->ring_size *= 2;
     source->slot_size =
         source->program.generic || packet > SLOT_SIZE_MAX ? SLOT_SIZE_MAX : (packet + 63) & ~63u;
     source->n_slots = source->program.pieces ? SLOTS_SIZE / source->slot_size : 0;
@@ -465,7 +468,7 @@ static void clock_check(struct queue *queue, uint64_t now_ns)
 static int queue_memory(struct source_af_xdp *source, struct queue *queue)
 {
     size_t size = (size_t)source->n_frames * source->frame_size;
-    struct xsk_umem_config umem = {.fill_size = RING_SIZE,
+    struct xsk_umem_config umem = {.fill_size = source->ring_size,
                                    .comp_size = XSK_RING_CONS__DEFAULT_NUM_DESCS,
                                    .frame_size = source->frame_size};
 
@@ -501,7 +504,7 @@ static int queue_open(struct source_af_xdp *source, unsigned number,
 {
     struct queue *queue = &source->queues[number];
     struct xsk_socket_config socket_config = {
-        .rx_size = RING_SIZE,
+        .rx_size = source->ring_size,
         .libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
         .bind_flags = XDP_USE_NEED_WAKEUP,
     };
