@@ -396,6 +396,7 @@ static bool record(struct classifier *classifier, const struct stream *stream,
 
     if (!recorder->wants_packets)
         return true;
+    __builtin_prefetch(&stream->number); /* its line is asked for when the packet is copied */
     for (; slots; slots &= slots - 1) {
         unsigned slot = (unsigned)__builtin_ctzll(slots);
         uint8_t *at = recorder->ops->reserve(recorder, slot, size, packet->interface);

@@ -249,6 +249,12 @@ void stream_view(const struct stream_table *table, const struct stream *stream, 
         ret_view->record = table->config.record;
 }
 
+const char *stream_name(const struct stream_table *table, const struct stream *stream,
+                        unsigned endpoint)
+{
+    return table->facts.facts[stream->facts].name[endpoint];
+}
+
 void stream_init(struct stream *stream, const struct packet *packet, uint32_t hash)
 {
     enum kfl_l4 l4 = KFL_L4_OTHER;

@@ -194,6 +194,10 @@ void stream_view(const struct stream_table *table, const struct stream *stream, 
 void stream_view_packet(const struct packet *packet, struct stream *ret_stream,
                         struct kfl_stream *ret_view);
 
+/* Of the view, the name of one endpoint of the key; empty: it has none. */
+const char *stream_name(const struct stream_table *table, const struct stream *stream,
+                        unsigned endpoint);
+
 enum kfl_state stream_state(const struct stream *stream, bool ended); /* conn.state */
 /* error.msg of a connection that failed (`SynSent` `Reset` `CloseWait` `LastAck`), or null. */
 const char *stream_connection_error(const struct stream *stream);

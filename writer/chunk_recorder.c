@@ -83,7 +83,7 @@ static struct chunk_stream *lane_stream(struct chunk_recorder *r, struct lane *l
                                         const struct stream *stream);
 static void lane_run(struct lane *lane, uint16_t stream, uint32_t offset);
 static void lane_interface(struct lane *lane, uint16_t interface);
-static uint16_t lane_name(struct lane *lane, const struct kfl_endpoint *end);
+static uint16_t lane_name(struct lane *lane, const uint8_t addr[static 16], const char *text);
 static int entry_line(struct chunk_recorder *r, const struct kfl_entry *entry, int slot);
 static void entry_store(struct chunk_recorder *r, uint64_t slots, const struct stream *stream,
                         int size);
@@ -492,7 +492,6 @@ static struct chunk_stream *lane_stream(struct chunk_recorder *r, struct lane *l
 {
     uint32_t at = (uint32_t)(stream->number * UINT64_C(0x9e3779b97f4a7c15) >> 32) & r->table_mask;
     struct chunk_stream *row;
-    struct kfl_stream view;
 
     for (; lane->stream_table[at]; at = (at + 1) & r->table_mask) {
         row = &lane->streams[lane->stream_table[at] - 1];
@@ -501,43 +500,50 @@ static struct chunk_stream *lane_stream(struct chunk_recorder *r, struct lane *l
     }
     row = &lane->streams[lane->directory.n_streams++];
     lane->stream_table[at] = (uint16_t)lane->directory.n_streams;
-    stream_view(r->base.streams, stream, false, &view);
     *row = (struct chunk_stream){
         .key = stream->key,
         .number = stream->number,
         .first_ns = UINT64_MAX,
+        .last_ns = 0,
+        .bytes = 0,
+        .packets = 0,
+        .head_missing = 0,
+        .name = {0, 0},
         .client = stream->flags & STREAM_CLIENT_IS_1 ? 1 : 0,
         .l4 = stream->l4,
-        .name = {lane_name(lane, &view.end[KFL_CLIENT]), lane_name(lane, &view.end[KFL_SERVER])},
+        .pad_ = {0, 0},
     };
+    for (unsigned i = 0; i < 2; i++)
+        row->name[stream_side(stream, i)] =
+            lane_name(lane, stream->key.addr[i], stream_name(r->base.streams, stream, i));
     return row;
 }
 
 /* -> offset of the name in the chunk's text + 1; 0: it has none. */
-static uint16_t lane_name(struct lane *lane, const struct kfl_endpoint *end)
+static uint16_t lane_name(struct lane *lane, const uint8_t addr[static 16], const char *text)
 {
     uint64_t halves[2];
-    size_t size = strnlen(end->name, NAME_SIZE_MAX);
+    size_t size = strnlen(text, NAME_SIZE_MAX);
     struct name *name;
     uint32_t at;
 
     if (!size)
         return 0;
-    memcpy(halves, end->addr, sizeof(halves));
+    memcpy(halves, addr, sizeof(halves));
     at = (uint32_t)((halves[0] ^ halves[1]) * UINT64_C(0x9e3779b97f4a7c15) >> 40) % NAME_TABLE;
     for (; lane->name_table[at]; at = (at + 1) % NAME_TABLE) {
         name = &lane->names[lane->name_table[at] - 1];
-        if (!memcmp(name->addr, end->addr, sizeof(name->addr)) &&
-            !strncmp(lane->text + name->text, end->name, NAME_SIZE_MAX))
+        if (!memcmp(name->addr, addr, sizeof(name->addr)) &&
+            !strncmp(lane->text + name->text, text, NAME_SIZE_MAX))
             return (uint16_t)(name->text + 1);
     }
     if (lane->n_names == NAME_MAX || lane->directory.text_size + size + 1 > TEXT_SIZE_MAX)
         return 0;
     name = &lane->names[lane->n_names++];
     lane->name_table[at] = (uint16_t)lane->n_names;
-    memcpy(name->addr, end->addr, sizeof(name->addr));
+    memcpy(name->addr, addr, sizeof(name->addr));
     name->text = (uint16_t)lane->directory.text_size;
-    memcpy(lane->text + name->text, end->name, size);
+    memcpy(lane->text + name->text, text, size);
     lane->text[name->text + size] = 0;
     lane->directory.text_size += (uint32_t)size + 1;
     /* the block's frame with the first name; each: header, address, name, padding */
