@@ -263,6 +263,9 @@ static void get_entry(const struct facts *facts, enum kfl_field field, struct fa
     if (!entry || (kfl_field_info[field].stage == KFL_STAGE_RESPONSE && open))
         return;
     switch (field) {
+    case KFL_FIELD_TIMESTAMP:
+        put_int(value, entry_ns(facts) / 1000000);
+        break;
     case KFL_FIELD_ID:
         snprintf(value->text, sizeof value->text, "%.255s/%" PRIu64 "-%" PRIu32,
                  entry->stream->capture->node_name, entry->stream->number, entry->index);
@@ -278,46 +281,6 @@ static void get_entry(const struct facts *facts, enum kfl_field field, struct fa
         break;
     default:
         break;
-    }
-}
-
-bool facts_int(const struct facts *facts, enum kfl_field field, int64_t *ret_value)
-{
-    const struct kfl_entry *entry = facts->entry;
-    const struct kfl_half *request, *response;
-    uint64_t elapsed_ns = 0;
-
-    if (!entry || (kfl_field_info[field].stage == KFL_STAGE_RESPONSE && entry->response_open))
-        return false;
-    request = entry->request;
-    response = entry->response;
-    if (request && response && response->first_ns > request->last_ns)
-        elapsed_ns = response->first_ns - request->last_ns;
-    switch (field) {
-    case KFL_FIELD_INDEX:
-        *ret_value = entry->index;
-        return true;
-    case KFL_FIELD_TIMESTAMP:
-        *ret_value = (int64_t)(entry_ns(facts) / 1000000);
-        return true;
-    case KFL_FIELD_ELAPSED_TIME:
-        *ret_value = (int64_t)((elapsed_ns + 500000) / 1000000); /* 812 us are 1 ms */
-        return true;
-    case KFL_FIELD_ELAPSED_TIME_US:
-        *ret_value = (int64_t)(elapsed_ns / 1000);
-        return true;
-    case KFL_FIELD_REQUEST_SIZE:
-        *ret_value = request ? request->wire_size : 0;
-        return true;
-    case KFL_FIELD_RESPONSE_SIZE:
-        *ret_value = response ? response->wire_size : 0;
-        return true;
-    case KFL_FIELD_SIZE:
-        *ret_value =
-            (int64_t)(request ? request->wire_size : 0) + (response ? response->wire_size : 0);
-        return true;
-    default:
-        return false;
     }
 }
 

@@ -41,14 +41,60 @@ struct facts {
 /* field: a row of every entry (no protocols of its own), but not request or response. */
 void facts_get(const struct facts *facts, enum kfl_field field, struct facts_value *ret_value);
 
-/* The same for the ints among them that an entry tells: true, with the value, if it is one of them
- * and is known. */
-bool facts_int(const struct facts *facts, enum kfl_field field, int64_t *ret_value);
+/* The same for most of the ints among them that an entry tells: true, with the value, if it is one
+ * of them and is known. */
+static inline bool facts_int(const struct facts *facts, enum kfl_field field, int64_t *ret_value);
 
 /* Does a stream tell it, before any entry is there? */
 bool facts_of_stream(enum kfl_field field);
 
 /* The empty value of a row's type. Arrays and maps are empty ones. */
 struct kfl_value facts_empty(enum kfl_type type);
+
+/* From the end of the request to the beginning of the response; 0 when one is missing. */
+static inline uint64_t facts_elapsed_ns(const struct kfl_entry *entry)
+{
+    const struct kfl_half *request = entry->request, *response = entry->response;
+
+    return request && response && response->first_ns > request->last_ns
+               ? response->first_ns - request->last_ns
+               : 0;
+}
+
+static inline bool facts_int(const struct facts *facts, enum kfl_field field, int64_t *ret_value)
+{
+    const struct kfl_entry *entry = facts->entry;
+    int64_t value;
+
+    if (!entry)
+        return false;
+    switch (field) {
+    case KFL_FIELD_INDEX:
+        *ret_value = entry->index;
+        return true;
+    case KFL_FIELD_REQUEST_SIZE:
+        *ret_value = entry->request ? entry->request->wire_size : 0;
+        return true;
+    case KFL_FIELD_ELAPSED_TIME: /* 812 us are 1 ms */
+        value = (int64_t)((facts_elapsed_ns(entry) + 500000) / 1000000);
+        break;
+    case KFL_FIELD_ELAPSED_TIME_US:
+        value = (int64_t)(facts_elapsed_ns(entry) / 1000);
+        break;
+    case KFL_FIELD_RESPONSE_SIZE:
+        value = entry->response ? entry->response->wire_size : 0;
+        break;
+    case KFL_FIELD_SIZE:
+        value = (int64_t)(entry->request ? entry->request->wire_size : 0) +
+                (entry->response ? entry->response->wire_size : 0);
+        break;
+    default:
+        return false;
+    }
+    if (entry->response_open) /* these tell of the response */
+        return false;
+    *ret_value = value;
+    return true;
+}
 
 #endif

@@ -14,6 +14,8 @@ static inline pairs_bytes load(const char *text);
 static inline pairs_bytes load_short(const char *text, uint32_t size);
 static inline bool any(pairs_bytes bytes);
 static inline uint8_t found_here(const struct pairs *pairs, pairs_bytes here, pairs_bytes next);
+static inline pairs_bytes is_at(const struct pairs *pairs, unsigned i, pairs_bytes here,
+                                pairs_bytes next);
 
 uint8_t pairs_add(struct pairs *pairs, const struct atom *atom)
 {
@@ -53,20 +55,27 @@ uint8_t pairs_found(const struct pairs *pairs, const char *text, uint32_t size)
     return found;
 }
 
-/* At sixteen places: bytes and those behind them. */
+/* At sixteen places: bytes and those behind them. Most often there is none. */
 static inline uint8_t found_here(const struct pairs *pairs, pairs_bytes here, pairs_bytes next)
 {
+    pairs_bytes some = (here | next) & 0x80;
     uint8_t found = 0;
 
-    if (any((here | next) & 0x80)) /* what is a letter's other case is not known here */
+    if (any(some)) /* what is a letter's other case is not known here */
         return UINT8_MAX;
     here |= FOLD;
     next |= FOLD;
     for (unsigned i = 0; i < pairs->n; i++)
-        found |=
-            (uint8_t)(any((pairs_bytes)((here == pairs->first[i]) & (next == pairs->second[i])))
-                      << i);
+        some |= is_at(pairs, i, here, next);
+    for (unsigned i = 0; i < pairs->n && any(some); i++)
+        found |= (uint8_t)(any(is_at(pairs, i, here, next)) << i);
     return found;
+}
+
+static inline pairs_bytes is_at(const struct pairs *pairs, unsigned i, pairs_bytes here,
+                                pairs_bytes next)
+{
+    return (pairs_bytes)((here == pairs->first[i]) & (next == pairs->second[i]));
 }
 
 /* The pair of the literal that is least frequent in texts. */

@@ -230,9 +230,11 @@ static int make_rows(struct sorting *sorting)
                     plan->atoms.subject[i].place[sorting->proto].field != field)
                     continue;
                 if (!sieve->field[field].n++)
-                    sieve->field[field].first = (uint16_t)sieve->n_rows;
+                    sieve->field[field].row = row;
                 sieve->n_rows++;
                 result = make_row(sorting, i, row);
+                if (row->key && sieve->field[field].n <= 64)
+                    sieve->field[field].keyed |= UINT64_C(1) << (sieve->field[field].n - 1);
             }
         }
     }
@@ -248,15 +250,15 @@ static int make_row(struct sorting *sorting, uint32_t number, struct sieve_row *
     int result;
 
     row->subject = number;
+    row->number = (uint32_t)(row - sorting->sieve->row);
     row->field = place->field;
     row->watch = sorting->watch[number];
     if (n_rest == 1 && subject->path.step[place->rest].type == AST_KEY &&
         kfl_field_info[place->field].type == KFL_TYPE_MAP)
         row->key = &subject->path.step[place->rest];
+    row->below = n_rest > 0;
     if (row->key)
         row->key_head = value_head(row->key->name, row->key->size);
-    else
-        row->steps = n_rest > 0;
     row->of_null = kill_of(plan, sorting->sieve, row, &(struct kfl_value){.type = KFL_NULL});
     row->of_object = kill_of(plan, sorting->sieve, row, &(struct kfl_value){.type = KFL_OBJECT});
     for (unsigned i = 0; i < 2; i++)
@@ -388,6 +390,7 @@ static struct sieve_edge edge_of(const struct atom *atom, const struct sieve_ato
     uint32_t n = atom->text.size < 8 ? (uint32_t)atom->text.size : 8;
     struct sieve_edge edge = {.text = atom->text,
                               .at_end = atom->op == ATOM_ENDS_WITH,
+                              .more = atom->text.size > 8 || memchr(atom->text.text, 0, n),
                               .on_true = kills->on_true,
                               .on_false = kills->on_false};
     unsigned shift = 64 - 8 * n; /* bits that do not matter */
@@ -435,6 +438,10 @@ static int make_tests(const struct kfl_plan *plan, const struct sieve *sieve, st
                         return -ENOMEM;
                     test.pairs = pairs_add(row->pairs, atom);
                     row->costly |= kills->on_true | kills->on_false;
+                    if (test.pairs)
+                        row->no_pair |= kills->on_false;
+                    else
+                        row->unpaired |= kills->on_true | kills->on_false;
                 }
                 row->test[row->n_tests++] = test;
             }

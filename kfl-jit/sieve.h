@@ -49,6 +49,7 @@ struct sieve_edge {
     uint64_t want, mask; /* of the first eight bytes, or of the last */
     struct kfl_slice text;
     bool at_end;
+    bool more; /* these bytes alone do not say that it holds */
     uint64_t on_true, on_false;
 };
 
@@ -63,8 +64,9 @@ struct sieve_test {
 struct sieve_row {
     uint64_t watch; /* slots that look at it */
     uint32_t subject;
+    uint32_t number; /* its place among the rows */
     uint16_t field;
-    bool steps; /* more steps than a key */
+    bool below; /* the path goes on: a key, or more steps */
     uint8_t text_bits;
     const struct ast_step *key; /* a member of a map; null: the row itself, or more steps */
     uint64_t key_head;
@@ -75,6 +77,8 @@ struct sieve_row {
     struct sieve_test *test; /* comparisons as numbers, then the costly ones */
     uint32_t n_edges, n_cheap, n_tests;
     uint64_t costly;           /* slots that the costly ones can kill */
+    uint64_t unpaired;         /* ... those of them whose pairs are not known */
+    uint64_t no_pair;          /* killed by a text without any pair */
     struct sieve_range *range; /* of ints; null: they are not looked up */
     uint8_t *small;            /* range of each int from 0 on; null: they are searched */
     uint32_t n_ranges;
@@ -98,8 +102,10 @@ struct sieve {
     struct sieve_row *row; /* those on tapes by field, then the others */
     uint32_t n_rows, first_fact;
     struct {
-        uint16_t first, n;
-    } field[KFL_FIELD_COUNT]; /* rows of a field on a tape */
+        const struct sieve_row *row; /* the first of n */
+        uint32_t n;
+        uint64_t keyed;       /* those of the first 64 that are members of a map by their keys */
+    } field[KFL_FIELD_COUNT]; /* rows of a field */
     struct sieve_atom *atom;
     uint64_t slots;               /* settled here */
     uint64_t rest;                /* evaluated by `whole` unless they are dead */

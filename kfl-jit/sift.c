@@ -10,6 +10,7 @@ struct later {
     const struct sieve_row *row;
     const char *text;
     uint32_t size;
+    uint8_t pairs; /* those that are in it */
 };
 
 struct sift {
@@ -24,21 +25,24 @@ struct sift {
 };
 
 static void sift_tape(struct sift *sift, const void *facts, uint32_t size, unsigned depth);
-static void sift_map(struct sift *sift, const struct sieve_row *row, unsigned n,
-                     const struct fact *map);
+static inline void sift_map(struct sift *sift, const struct sieve_row *row, const struct fact *map);
 static void sift_steps(struct sift *sift, const struct sieve_row *row, const struct fact *node);
 static void sift_empty(struct sift *sift, const struct sieve_fate *empty);
 static void sift_facts(struct sift *sift, const struct kfl_entry *entry);
+static void sift_fact(struct sift *sift, const struct sieve_row *row, const struct facts *facts);
 static inline void sift_node(struct sift *sift, const struct sieve_row *row,
                              const struct fact *node);
 static void sift_value(struct sift *sift, const struct sieve_row *row,
                        const struct kfl_value *value);
 static void sift_text(struct sift *sift, const struct sieve_row *row, const char *text,
                       uint32_t size);
+static __attribute__((noinline)) bool edge_holds(const struct sieve_edge *edge, const char *text,
+                                                 uint32_t size);
+static __attribute__((noinline)) void sift_tests(struct sift *sift, const struct sieve_row *row,
+                                                 const char *text, uint32_t size);
 static inline uint64_t text_kills(const struct sieve_row *row, const char *text, uint32_t size,
                                   uint64_t head);
-static void sift_costly(struct sift *sift, const struct sieve_row *row, const char *text,
-                        uint32_t size);
+static void sift_costly(struct sift *sift, const struct later *later);
 static inline bool holds_for_text(const struct atom *atom, const char *text, uint32_t size);
 static inline void come(struct sift *sift, const struct sieve_row *row);
 static inline const struct sieve_range *range_of(const struct sieve_row *row, int64_t value);
@@ -64,15 +68,15 @@ struct kfl_verdict plan_sift(const struct kfl_plan *plan, struct plan_worker *wo
     if (sieve->packet.slots & ~sift.fate.dead)
         sift.fate.dead |= plan_run(plan, worker, &sieve->packet, entry->stream).out;
     if ((sieve->slots | sieve->rest) & ~sift.fate.dead) {
+        if (response == SIDE_OBJECT) /* a status is looked up at once, and kills many */
+            sift_tape(&sift, entry->response->facts, entry->response->facts_size, 0);
         if (request == SIDE_OBJECT)
             sift_tape(&sift, entry->request->facts, entry->request->facts_size, 0);
-        if (response == SIDE_OBJECT)
-            sift_tape(&sift, entry->response->facts, entry->response->facts_size, 0);
         sift_empty(&sift, side->empty);
         sift_facts(&sift, entry);
         for (unsigned i = 0; i < sift.n_later; i++)
             if (sift.later[i].row->costly & ~sift.fate.dead)
-                sift_costly(&sift, sift.later[i].row, sift.later[i].text, sift.later[i].size);
+                sift_costly(&sift, &sift.later[i]);
     }
     dead = sift.fate.dead;
     rest = sieve->rest & ~dead;
@@ -91,17 +95,17 @@ static void sift_tape(struct sift *sift, const void *facts, uint32_t size, unsig
 {
     FACT_EACH(node, facts, size)
     {
-        const struct sieve_row *row = sift->sieve->row + sift->sieve->field[node->field].first;
-        unsigned n = sift->sieve->field[node->field].n;
+        const struct sieve_row *row = sift->sieve->field[node->field].row;
+        uint32_t n = sift->sieve->field[node->field].n;
 
         if (n && node->type == FACT_MAP) {
-            sift_map(sift, row, n, node);
+            sift_map(sift, row, node);
             continue;
         }
         for (; n; n--, row++) {
             if (!(row->watch & ~sift->fate.dead))
                 continue;
-            if (row->key || row->steps || node->type == FACT_ARRAY)
+            if (row->below || node->type == FACT_ARRAY)
                 sift_steps(sift, row, node);
             else
                 sift_node(sift, row, node);
@@ -112,18 +116,15 @@ static void sift_tape(struct sift *sift, const void *facts, uint32_t size, unsig
 }
 
 /* All rows of one map: its members are looked at once. */
-static void sift_map(struct sift *sift, const struct sieve_row *row, unsigned n,
-                     const struct fact *map)
+static inline void sift_map(struct sift *sift, const struct sieve_row *row, const struct fact *map)
 {
-    uint64_t left = 0; /* rows that look for a key */
+    uint64_t left = sift->sieve->field[map->field].keyed; /* rows that look for a key */
+    uint32_t n = sift->sieve->field[map->field].n;
 
-    for (unsigned i = 0; i < n; i++) {
-        if (!(row[i].watch & ~sift->fate.dead))
-            continue;
-        if (row[i].key && i < 64)
-            left |= UINT64_C(1) << i;
-        else
-            sift_steps(sift, &row[i], map);
+    if ((uint32_t)__builtin_popcountll(left) < n) {
+        for (uint32_t i = 0; i < n; i++)
+            if ((i >= 64 || !(left >> i & 1)) && (row[i].watch & ~sift->fate.dead))
+                sift_steps(sift, &row[i], map);
     }
     if (!left)
         return;
@@ -136,9 +137,11 @@ static void sift_map(struct sift *sift, const struct sieve_row *row, unsigned n,
             const struct sieve_row *one = &row[__builtin_ctzll(rows)];
 
             if (one->key_head != head || one->key->size != child->key_size || child->field ||
-                (child->key_size > 8 && !value_same_bytes(key, one->key->name, child->key_size)))
+                (child->key_size > 8 && !value_same_rest(key, one->key->name, child->key_size)))
                 continue;
             left &= ~(rows & -rows);
+            if (!(one->watch & ~sift->fate.dead))
+                break;
             if (child->type == FACT_ARRAY)
                 sift_steps(sift, one, map);
             else
@@ -181,30 +184,36 @@ static void sift_empty(struct sift *sift, const struct sieve_fate *empty)
 static void sift_facts(struct sift *sift, const struct kfl_entry *entry)
 {
     struct facts facts = {.stream = entry->stream, .entry = entry, .proto = entry->proto};
-    struct facts_value *value = &sift->worker->value;
+    const struct sieve_row *row = sift->sieve->row + sift->sieve->first_fact;
+    const struct sieve_row *end = sift->sieve->row + sift->sieve->n_rows;
 
-    for (uint32_t i = sift->sieve->first_fact; i < sift->sieve->n_rows; i++) {
-        const struct sieve_row *row = &sift->sieve->row[i];
+    for (; row < end; row++) {
         int64_t integer;
 
         if (!(row->watch & ~sift->fate.dead))
             continue;
-        if (row->range && facts_int(&facts, row->field, &integer)) {
+        if (row->range && facts_int(&facts, row->field, &integer))
             sift->fate.dead |= range_of(row, integer)->kill;
-            continue;
-        }
-        facts_get(&facts, row->field, value);
-        if (value->kind == FACTS_VALUE && !row->steps && !row->key) {
-            sift_value(sift, row, &value->value);
-        } else if (value->kind == FACTS_AT_LEAST && row->range) {
-            const struct sieve_range *range = range_of(row, value->value.integer);
+        else
+            sift_fact(sift, row, &facts);
+    }
+}
 
-            sift->fate.dead |= range->every;
-            sift->fate.open |= range->some & ~range->every;
-        } else {
-            plan_fill_fact(sift->plan, sift->worker, row->subject, value);
-            sift_cells(sift, row);
-        }
+static void sift_fact(struct sift *sift, const struct sieve_row *row, const struct facts *facts)
+{
+    struct facts_value *value = &sift->worker->value;
+
+    facts_get(facts, row->field, value);
+    if (value->kind == FACTS_VALUE && !row->below) {
+        sift_value(sift, row, &value->value);
+    } else if (value->kind == FACTS_AT_LEAST && row->range) {
+        const struct sieve_range *range = range_of(row, value->value.integer);
+
+        sift->fate.dead |= range->every;
+        sift->fate.open |= range->some & ~range->every;
+    } else {
+        plan_fill_fact(sift->plan, sift->worker, row->subject, value);
+        sift_cells(sift, row);
     }
 }
 
@@ -228,7 +237,6 @@ static inline void sift_node(struct sift *sift, const struct sieve_row *row,
 static void sift_value(struct sift *sift, const struct sieve_row *row,
                        const struct kfl_value *value)
 {
-    come(sift, row);
     if (value->type == KFL_STRING) {
         sift_text(sift, row, value->text, value->size);
     } else if (value->type == KFL_INT && row->range) {
@@ -246,37 +254,63 @@ static void sift_value(struct sift *sift, const struct sieve_row *row,
 static void sift_text(struct sift *sift, const struct sieve_row *row, const char *text,
                       uint32_t size)
 {
-    const struct atoms *atoms = &sift->plan->atoms;
+    const struct sieve_edge *edge = row->edge, *end = edge + row->n_edges;
     uint64_t dead = sift->fate.dead | row->of_text[size > 0], head = value_head(text, size);
     uint64_t tail = 0;
 
     if (row->text)
         dead |= text_kills(row, text, size, head);
-    if (row->n_edges && size)
+    if (edge < end && size)
         tail = size < 8 ? head << (64 - 8 * size) : value_head(text + size - 8, 8);
-    for (uint32_t i = 0; i < row->n_edges; i++) {
-        const struct sieve_edge *edge = &row->edge[i];
-        uint32_t n = (uint32_t)edge->text.size;
-        bool holds = size >= n && !(((edge->at_end ? tail : head) ^ edge->want) & edge->mask);
+    for (; edge < end; edge++) {
+        bool holds = !(((edge->at_end ? tail : head) ^ edge->want) & edge->mask);
 
-        if (holds && n > 8)
-            holds = value_same_bytes(edge->at_end ? text + size - n : text, edge->text.text, n);
+        if (holds && edge->more)
+            holds = edge_holds(edge, text, size);
         dead |= holds ? edge->on_true : edge->on_false;
     }
+    sift->fate.dead = dead;
+    if (row->n_tests)
+        sift_tests(sift, row, text, size);
+}
+
+static __attribute__((noinline)) bool edge_holds(const struct sieve_edge *edge, const char *text,
+                                                 uint32_t size)
+{
+    uint32_t n = (uint32_t)edge->text.size;
+
+    return size >= n && !memcmp(edge->at_end ? text + size - n : text, edge->text.text, n);
+}
+
+/* Comparisons as numbers, and those patterns that cannot be in the text; the others later. */
+static __attribute__((noinline)) void sift_tests(struct sift *sift, const struct sieve_row *row,
+                                                 const char *text, uint32_t size)
+{
+    uint64_t dead = sift->fate.dead, costly = row->costly;
+    uint8_t pairs = 0;
+
     for (uint32_t i = 0; i < row->n_cheap; i++) {
         const struct sieve_test *test = &row->test[i];
 
         if ((test->on_true | test->on_false) & ~dead)
-            dead |= holds_for_text(&atoms->atom[test->atom], text, size) ? test->on_true
-                                                                         : test->on_false;
+            dead |= holds_for_text(&sift->plan->atoms.atom[test->atom], text, size)
+                        ? test->on_true
+                        : test->on_false;
+    }
+    if (costly & ~dead) {
+        pairs = pairs_found(row->pairs, text, size);
+        if (!pairs) {
+            dead |= row->no_pair;
+            costly = row->unpaired;
+        }
     }
     sift->fate.dead = dead;
-    if (!(row->costly & ~dead))
+    if (!(costly & ~dead))
         return;
-    if (sift->n_later == LATER_MAX || row >= sift->sieve->row + sift->sieve->first_fact)
-        sift_costly(sift, row, text, size);
-    else
-        sift->later[sift->n_later++] = (struct later){row, text, size};
+    sift->later[sift->n_later++] = (struct later){row, text, size, pairs};
+    /* A text that is put together for a fact does not stay. */
+    if (sift->n_later == LATER_MAX || row->number >= sift->sieve->first_fact)
+        sift_costly(sift, &sift->later[--sift->n_later]);
 }
 
 static inline uint64_t text_kills(const struct sieve_row *row, const char *text, uint32_t size,
@@ -286,18 +320,19 @@ static inline uint64_t text_kills(const struct sieve_row *row, const char *text,
 
     for (const struct sieve_text *one; (one = &row->text[at])->text.text; at = (at + 1) & last)
         if (one->head == head && one->text.size == size &&
-            (size <= 8 || value_same_bytes(one->text.text, text, size)))
+            (size <= 8 || value_same_rest(one->text.text, text, size)))
             return one->kill;
     return row->text_miss;
 }
 
 /* Patterns that may be in the text: one scan, or one by one those that somebody still watches. */
-static void sift_costly(struct sift *sift, const struct sieve_row *row, const char *text,
-                        uint32_t size)
+static void sift_costly(struct sift *sift, const struct later *later)
 {
+    const struct sieve_row *row = later->row;
+    const char *text = later->text;
+    uint32_t size = later->size;
     const struct atoms *atoms = &sift->plan->atoms;
     const struct subject *subject = &atoms->subject[row->subject];
-    uint8_t pairs = pairs_found(row->pairs, text, size);
     uint8_t *cell = plan_cells(sift->worker);
     bool scanned = false, tried = false;
 
@@ -308,7 +343,7 @@ static void sift_costly(struct sift *sift, const struct sieve_row *row, const ch
 
         if (!((test->on_true | test->on_false) & ~sift->fate.dead))
             continue;
-        if ((test->pairs && !(test->pairs & pairs)) || atom->prefix_size > size ||
+        if ((test->pairs && !(test->pairs & later->pairs)) || atom->prefix_size > size ||
             (atom->prefix_size && memcmp(text, atom->text.text + 1, atom->prefix_size))) {
             sift->fate.dead |= test->on_false;
             continue;
@@ -333,10 +368,7 @@ static inline bool holds_for_text(const struct atom *atom, const char *text, uin
 
 static inline void come(struct sift *sift, const struct sieve_row *row)
 {
-    size_t number = (size_t)(row - sift->sieve->row);
-
-    if (number < sift->sieve->first_fact)
-        sift->awaited[number / 64] &= ~(UINT64_C(1) << number % 64);
+    sift->awaited[row->number / 64] &= ~(UINT64_C(1) << row->number % 64);
 }
 
 static inline const struct sieve_range *range_of(const struct sieve_row *row, int64_t value)

@@ -132,14 +132,17 @@ static inline uint64_t value_head(const char *text, uint32_t size)
     return head;
 }
 
-/* Are n bytes, more than eight, the same? */
-static inline bool value_same_bytes(const char *a, const char *b, uint32_t n)
+/* Are two texts of n bytes, more than eight, the same, whose first eight are? */
+static inline bool value_same_rest(const char *a, const char *b, uint32_t n)
 {
-    uint64_t other = 0;
+    uint32_t at = n - 8;
 
-    for (uint32_t at = 0; at < n - 8; at += 8)
-        other |= value_head(a + at, 8) ^ value_head(b + at, 8);
-    return !(other | (value_head(a + n - 8, 8) ^ value_head(b + n - 8, 8)));
+    while (value_head(a + at, 8) == value_head(b + at, 8)) {
+        if (at <= 8)
+            return true;
+        at -= 8;
+    }
+    return false;
 }
 
 #endif
