@@ -10,6 +10,7 @@
 static void *more(struct atoms *atoms, void *array, uint32_t n, uint32_t *capacity, size_t size);
 static struct kfl_slice keep_text(struct atoms *atoms, const struct kfl_value *value);
 static uint8_t prefix_size(struct kfl_slice pattern);
+static char then_or_end(struct kfl_slice pattern, size_t at);
 static bool same_atom(const struct atom *a, const struct atom *b);
 static uint8_t at_least(const struct atom *atom, int64_t value);
 static bool ordered(const struct atom *atom, struct kfl_number number);
@@ -68,6 +69,7 @@ uint32_t atoms_atom(struct atoms *atoms, uint32_t subject, enum atom_op op,
     if (constant && constant->type == KFL_REGEX) {
         atom.regex = constant->regex;
         atom.prefix_size = prefix_size(pattern);
+        atom.then = atom.prefix_size ? then_or_end(pattern, atom.prefix_size + 1u) : 0;
     } else if (constant) {
         atom.numeric = constant->type == KFL_INT || constant->type == KFL_FLOAT;
         atom.number = value_number(constant);
@@ -370,6 +372,17 @@ static uint8_t prefix_size(struct kfl_slice pattern)
             return 0; /* an alternative, or a place where these signs may mean themselves */
     }
     return (uint8_t)(n > 1 ? n - 1 : 0);
+}
+
+/* The `/` of `(/|$)`, if that is the pattern from there on. */
+static char then_or_end(struct kfl_slice pattern, size_t at)
+{
+    const char *rest = pattern.text + at;
+
+    return pattern.size == at + 5 && rest[0] == '(' && strchr("/_-=:,;@&", rest[1]) &&
+                   !memcmp(rest + 2, "|$)", 3)
+               ? rest[1]
+               : 0;
 }
 
 static bool same_atom(const struct atom *a, const struct atom *b)

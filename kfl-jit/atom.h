@@ -45,6 +45,7 @@ struct atom {
     uint8_t absent;           /* outcome where the path has no value, a set of one */
     bool scanned;             /* one of the subject\'s patterns */
     uint8_t prefix_size;      /* bytes behind the ^ of a pattern that its text must begin with */
+    char then;                /* all that it asks besides: this, or the end; 0: something else */
     bool numeric;             /* the constant of == is a number */
     struct kfl_number number; /* num(constant) */
     struct kfl_slice text;    /* text(constant), or the pattern */

@@ -58,8 +58,9 @@ struct plan_worker {
     struct frame *frame; /* large enough for every code */
     struct patterns_scratch *scratch;
     struct kfl_arena *arena;
-    struct facts_value value; /* the one being looked at */
-    struct kfl_stream turned; /* the stream the other way round */
+    struct facts_value value;     /* the one being looked at */
+    struct kfl_stream turned;     /* the stream the other way round */
+    struct sieve_missing missing; /* the last time */
 };
 
 struct kfl_plan {

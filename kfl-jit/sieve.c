@@ -34,6 +34,8 @@ static int make_ranges(const struct kfl_plan *plan, const struct sieve *sieve,
                        struct sieve_row *row);
 static int make_texts(const struct kfl_plan *plan, const struct sieve *sieve,
                       struct sieve_row *row);
+static void make_begins(const struct kfl_plan *plan, const struct sieve *sieve,
+                        struct sieve_row *row);
 static int make_tests(const struct kfl_plan *plan, const struct sieve *sieve,
                       struct sieve_row *row);
 static int make_sides(struct sorting *sorting);
@@ -264,6 +266,7 @@ static int make_row(struct sorting *sorting, uint32_t number, struct sieve_row *
     for (unsigned i = 0; i < 2; i++)
         row->of_bool[i] =
             kill_of(plan, sorting->sieve, row, &(struct kfl_value){.type = KFL_BOOL, .boolean = i});
+    make_begins(plan, sorting->sieve, row);
     result = make_ranges(plan, sorting->sieve, row);
     if (!result)
         result = make_texts(plan, sorting->sieve, row);
@@ -404,6 +407,29 @@ static struct sieve_edge edge_of(const struct atom *atom, const struct sieve_ato
         edge.mask <<= shift;
     }
     return edge;
+}
+
+/* The first bytes of texts for which some == or edge may hold. */
+static void make_begins(const struct kfl_plan *plan, const struct sieve *sieve,
+                        struct sieve_row *row)
+{
+    const struct subject *subject = &plan->atoms.subject[row->subject];
+
+    for (uint32_t i = 0; i < subject->n; i++) {
+        const struct atom *atom = &plan->atoms.atom[subject->atom[i]];
+        bool at_end = atom->op == ATOM_ENDS_WITH;
+
+        if (atom->op != ATOM_EQUAL && atom->op != ATOM_STARTS_WITH && !at_end)
+            continue;
+        row->none |= sieve->atom[subject->atom[i]].on_false;
+        if (at_end || !atom->text.size) {
+            memset(row->begins, 0xff, sizeof row->begins);
+        } else {
+            uint8_t first = (uint8_t)atom->text.text[0];
+
+            row->begins[first / 32] |= UINT32_C(1) << first % 32;
+        }
+    }
 }
 
 /* What is asked of a text besides `==`. */

@@ -76,6 +76,9 @@ struct sieve_row {
     struct sieve_edge *edge;
     struct sieve_test *test; /* comparisons as numbers, then the costly ones */
     uint32_t n_edges, n_cheap, n_tests;
+    uint32_t
+        begins[8]; /* bit set: an == or startsWith begins with this byte, or one looks at an end */
+    uint64_t none; /* killed by a text for which none of these holds */
     uint64_t costly;           /* slots that the costly ones can kill */
     uint64_t unpaired;         /* ... those of them whose pairs are not known */
     uint64_t no_pair;          /* killed by a text without any pair */
@@ -89,6 +92,13 @@ struct sieve_row {
 /* What is known of slots so far. */
 struct sieve_fate {
     uint64_t dead, open; /* open: not known yet, unless dead */
+};
+
+/* What rows that do not come kill, together: kept, for it is much the same from entry to entry. */
+struct sieve_missing {
+    const struct sieve_fate *empty; /* of a sieve_side */
+    uint64_t rows[SIEVE_WORDS];
+    struct sieve_fate fate;
 };
 
 /* How the slots stand when nothing has been read. */

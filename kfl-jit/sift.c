@@ -40,8 +40,9 @@ static __attribute__((noinline)) bool edge_holds(const struct sieve_edge *edge, 
                                                  uint32_t size);
 static __attribute__((noinline)) void sift_tests(struct sift *sift, const struct sieve_row *row,
                                                  const char *text, uint32_t size);
-static inline uint64_t text_kills(const struct sieve_row *row, const char *text, uint32_t size,
-                                  uint64_t head);
+static inline uint64_t text_kills(const struct sieve_row *row, const char *text, uint32_t size);
+static inline uint64_t equal_kills(const struct sieve_row *row, const char *text, uint32_t size,
+                                   uint64_t head);
 static void sift_costly(struct sift *sift, const struct later *later);
 static inline bool holds_for_text(const struct atom *atom, const char *text, uint32_t size);
 static inline void come(struct sift *sift, const struct sieve_row *row);
@@ -167,17 +168,29 @@ static void sift_steps(struct sift *sift, const struct sieve_row *row, const str
     sift_cells(sift, row);
 }
 
-/* Rows that were not on the tapes. */
+/* Rows that were not on the tapes: mostly the same ones as the last time. */
 static void sift_empty(struct sift *sift, const struct sieve_fate *empty)
 {
-    for (unsigned i = 0; i < SIEVE_WORDS; i++, empty += 64) {
-        for (uint64_t left = sift->awaited[i]; left; left &= left - 1) {
-            const struct sieve_fate *one = &empty[__builtin_ctzll(left)];
+    struct sieve_missing *last = &sift->worker->missing;
+    uint64_t other = (uint64_t)((uintptr_t)last->empty ^ (uintptr_t)empty);
 
-            sift->fate.dead |= one->dead;
-            sift->fate.open |= one->open;
+    for (unsigned i = 0; i < SIEVE_WORDS; i++)
+        other |= last->rows[i] ^ sift->awaited[i];
+    if (other) {
+        last->empty = empty;
+        last->fate = (struct sieve_fate){0, 0};
+        memcpy(last->rows, sift->awaited, sizeof last->rows);
+        for (unsigned i = 0; i < SIEVE_WORDS; i++, empty += 64) {
+            for (uint64_t left = sift->awaited[i]; left; left &= left - 1) {
+                const struct sieve_fate *one = &empty[__builtin_ctzll(left)];
+
+                last->fate.dead |= one->dead;
+                last->fate.open |= one->open;
+            }
         }
     }
+    sift->fate.dead |= last->fate.dead;
+    sift->fate.open |= last->fate.open;
 }
 
 /* What every entry has; only what somebody still asks for. */
@@ -201,8 +214,13 @@ static void sift_facts(struct sift *sift, const struct kfl_entry *entry)
 
 static void sift_fact(struct sift *sift, const struct sieve_row *row, const struct facts *facts)
 {
+    const struct kfl_entry *entry = facts->entry;
     struct facts_value *value = &sift->worker->value;
 
+    if (row->field == KFL_FIELD_ERROR && !row->below && !entry->response_open) {
+        sift->fate.dead |= entry->error ? row->of_object : row->of_null;
+        return;
+    }
     facts_get(facts, row->field, value);
     if (value->kind == FACTS_VALUE && !row->below) {
         sift_value(sift, row, &value->value);
@@ -254,23 +272,15 @@ static void sift_value(struct sift *sift, const struct sieve_row *row,
 static void sift_text(struct sift *sift, const struct sieve_row *row, const char *text,
                       uint32_t size)
 {
-    const struct sieve_edge *edge = row->edge, *end = edge + row->n_edges;
-    uint64_t dead = sift->fate.dead | row->of_text[size > 0], head = value_head(text, size);
-    uint64_t tail = 0;
+    uint64_t dead = sift->fate.dead | row->of_text[size > 0];
+    uint8_t first = size ? (uint8_t)*text : 0;
 
-    if (row->text)
-        dead |= text_kills(row, text, size, head);
-    if (edge < end && size)
-        tail = size < 8 ? head << (64 - 8 * size) : value_head(text + size - 8, 8);
-    for (; edge < end; edge++) {
-        bool holds = !(((edge->at_end ? tail : head) ^ edge->want) & edge->mask);
-
-        if (holds && edge->more)
-            holds = edge_holds(edge, text, size);
-        dead |= holds ? edge->on_true : edge->on_false;
-    }
+    if (size && !(row->begins[first / 32] >> first % 32 & 1))
+        dead |= row->none;
+    else
+        dead |= text_kills(row, text, size);
     sift->fate.dead = dead;
-    if (row->n_tests)
+    if (row->n_cheap || row->costly & ~dead)
         sift_tests(sift, row, text, size);
 }
 
@@ -313,8 +323,28 @@ static __attribute__((noinline)) void sift_tests(struct sift *sift, const struct
         sift_costly(sift, &sift->later[--sift->n_later]);
 }
 
-static inline uint64_t text_kills(const struct sieve_row *row, const char *text, uint32_t size,
-                                  uint64_t head)
+/* == and how it begins and ends. */
+static inline uint64_t text_kills(const struct sieve_row *row, const char *text, uint32_t size)
+{
+    const struct sieve_edge *edge = row->edge, *end = edge + row->n_edges;
+    uint64_t head = value_head(text, size), tail = 0, kills = 0;
+
+    if (row->text)
+        kills = equal_kills(row, text, size, head);
+    if (edge < end && size)
+        tail = size < 8 ? head << (64 - 8 * size) : value_head(text + size - 8, 8);
+    for (; edge < end; edge++) {
+        bool holds = !(((edge->at_end ? tail : head) ^ edge->want) & edge->mask);
+
+        if (holds && edge->more)
+            holds = edge_holds(edge, text, size);
+        kills |= holds ? edge->on_true : edge->on_false;
+    }
+    return kills;
+}
+
+static inline uint64_t equal_kills(const struct sieve_row *row, const char *text, uint32_t size,
+                                   uint64_t head)
 {
     uint32_t last = (1u << row->text_bits) - 1, at = sieve_hash(head, size, row->text_bits);
 
@@ -346,6 +376,11 @@ static void sift_costly(struct sift *sift, const struct later *later)
         if ((test->pairs && !(test->pairs & later->pairs)) || atom->prefix_size > size ||
             (atom->prefix_size && memcmp(text, atom->text.text + 1, atom->prefix_size))) {
             sift->fate.dead |= test->on_false;
+            continue;
+        }
+        if (atom->then) {
+            holds = size == atom->prefix_size || text[atom->prefix_size] == atom->then;
+            sift->fate.dead |= holds ? test->on_true : test->on_false;
             continue;
         }
         if (atom->scanned && !tried) {
