@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* An eBPF instruction, as everywhere. */
 struct jit_insn {
@@ -31,6 +32,7 @@ void jit_free(struct jit_program *program);
 /* Null when this machine has no compiler: interpret. */
 jit_function *jit_native(const struct jit_program *program);
 uint64_t jit_interpret(const struct jit_program *program, void *context);
-size_t jit_native_size(const struct jit_program *program); /* bytes of machine code */
+size_t jit_native_size(const struct jit_program *program);   /* bytes of machine code */
+void jit_show(FILE *out, const struct jit_program *program); /* an instruction a line */
 
 #endif

@@ -82,5 +82,7 @@ bool kfl_plan_redact(const struct kfl_plan *plan, unsigned slot, struct kfl_valu
 
 /* What `kfl explain` prints about it: text, malloc'ed. */
 char *kfl_plan_explain(const struct kfl_plan *plan);
+/* ... with --stages: tokens and trees of its statements, its programs and their machine code. */
+char *kfl_plan_explain_stages(const struct kfl_plan *plan);
 
 #endif

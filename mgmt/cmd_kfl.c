@@ -17,7 +17,8 @@ static int64_t now_ms(void);
 static struct kfl_statement *create(const struct cli *cli, const char *text,
                                     struct kfl_messages *messages);
 static int explain(const struct cli *cli, const struct kfl_plan_job *jobs, unsigned n);
-static void explain_json(const struct kfl_plan_job *jobs, unsigned n, const char *plan);
+static void explain_json(const struct kfl_plan_job *jobs, unsigned n, const char *plan,
+                         const char *stages);
 static json_t *message_json(const struct kfl_message *message);
 static void check_json(const struct kfl_messages *messages, bool ok);
 static size_t answer_lines(struct kfl_arena *arena, char *text, size_t size, bool last);
@@ -28,7 +29,15 @@ static const char *field_protocols(const struct kfl_field_info *field, char buff
 
 const struct option_row cmd_kfl_check_options[] = {OPTION_END};
 const struct option_row cmd_kfl_eval_options[] = {OPTION_END};
-const struct option_row cmd_kfl_explain_options[] = {OPTION_END};
+static struct {
+    bool stages;
+} values;
+
+const struct option_row cmd_kfl_explain_options[] = {
+    OPTION_FLAG("stages", 0, values.stages,
+                "also tokens, trees, programs (eBPF) and their machine code"),
+    OPTION_END,
+};
 const struct option_row cmd_kfl_fields_options[] = {OPTION_END};
 
 static const char *const type_name[] = {
@@ -196,7 +205,7 @@ static int explain(const struct cli *cli, const struct kfl_plan_job *jobs, unsig
     struct kfl_messages messages = {0};
     struct kfl_plan *plan;
     unsigned slot = 0;
-    char *text;
+    char *text, *stages;
     int result = kfl_plan_create(jobs, n, 1, false, &plan, &slot, &messages);
 
     if (result < 0) {
@@ -207,17 +216,20 @@ static int explain(const struct cli *cli, const struct kfl_plan_job *jobs, unsig
         return result == -EINVAL ? CLI_USAGE : CLI_FAILED;
     }
     text = kfl_plan_explain(plan);
-    if (text != NULL && cli->json)
-        explain_json(jobs, n, text);
-    else if (text != NULL)
-        fputs(text, stdout);
-    result = text != NULL ? CLI_DONE : CLI_FAILED;
+    stages = values.stages ? kfl_plan_explain_stages(plan) : strdup("");
+    result = text != NULL && stages != NULL ? CLI_DONE : CLI_FAILED;
+    if (result == CLI_DONE && cli->json)
+        explain_json(jobs, n, text, stages);
+    else if (result == CLI_DONE)
+        printf("%s%s", text, stages);
     free(text);
+    free(stages);
     kfl_plan_free(plan);
     return result;
 }
 
-static void explain_json(const struct kfl_plan_job *jobs, unsigned n, const char *plan)
+static void explain_json(const struct kfl_plan_job *jobs, unsigned n, const char *plan,
+                         const char *stages)
 {
     json_t *grouping = json_array(), *answer;
 
@@ -229,6 +241,8 @@ static void explain_json(const struct kfl_plan_job *jobs, unsigned n, const char
         free(text);
     }
     answer = json_pack("{s:o,s:s}", "grouping", grouping, "plan", plan);
+    if (*stages != 0)
+        json_object_set_new(answer, "stages", json_string(stages));
     json_dumpf(answer, stdout, JSON_COMPACT);
     putchar('\n');
     json_decref(answer);

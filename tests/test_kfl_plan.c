@@ -573,6 +573,29 @@ static void patterns_mean_the_same_as_one_by_one(void)
     CU_ASSERT(taken > 20);
 }
 
+static void each_stage_of_the_compiler_is_shown(void)
+{
+    struct kfl_statement *statement = statement_of("tcp and dst.port == 80");
+    struct kfl_plan *plan = plan_of(statement);
+    char *text = kfl_plan_explain_stages(plan);
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(text);
+    CU_ASSERT_PTR_NOT_NULL(strstr(text,
+                                  "tokens of statement 0:  name tcp  name and  name dst  op .  "
+                                  "name port  op =  op =  int 80\n"));
+    CU_ASSERT_PTR_NOT_NULL(
+        strstr(text, "tree: ((protocol.layer4 == \"tcp\") and (dst.port == 80))\n"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "program of streams, TCP, over a stream:\n"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "xor r2, #0x50")); /* the port */
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "exit"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "machine code, "));
+    if (!kfl_plan_is_native(plan))
+        tap_note("this machine has no native code");
+    free(text);
+    kfl_plan_free(plan);
+    kfl_statement_free(statement);
+}
+
 int main(int argc, char **argv)
 {
     static const struct tap_test tests[] = {
@@ -585,6 +608,7 @@ int main(int argc, char **argv)
         {"demand is what is read", demand_is_what_is_read},
         {"patterns mean the same as one by one", patterns_mean_the_same_as_one_by_one},
         {"jobs that need entries are told", jobs_that_need_entries_are_told},
+        {"each stage of the compiler is shown", each_stage_of_the_compiler_is_shown},
         {0},
     };
     return tap_main(argc, argv, "kfl plan", tests);
