@@ -118,6 +118,7 @@ static void spawn(struct pipeline *pipeline, const char *name, unsigned number,
         .step = step,
         .role = role,
         .pipeline = pipeline,
+        .turns_seen = UINT64_MAX, /* not asked about yet: it may not have come to its first turn */
         .core = config->cores && place < config->n_cores ? config->cores[place] : -1,
     };
     snprintf(thread->name, sizeof(thread->name), "%s%u", name, number % 1000);

@@ -414,6 +414,7 @@ static void test_stalled(void)
     CU_ASSERT_FATAL(!pipeline_create(&config, &pipeline));
     CU_ASSERT_FATAL(!pipeline_publish(pipeline, plan_of("response.status == 500", 1), 1 << 5));
     CU_ASSERT_FATAL(!pipeline_start(pipeline));
+    CU_ASSERT_PTR_NULL(pipeline_stalled(pipeline)); /* they may not have begun */
     while (!atomic_load(&writer.is_stuck))
         usleep(1000);
     pipeline_stalled(pipeline); /* all have turned by now */

@@ -96,15 +96,15 @@ void lab_detach(struct lab *lab, unsigned slot)
 
 void lab_settle(struct lab *lab)
 {
-    /* A write takes a while: three idle turns with a wait between are the end. */
-    for (unsigned idle = 0, turns = 0; idle < 3; turns++) {
-        ensure(turns < 1000000);
-        if (writer_step(lab->writer, lab->now_ns)) {
-            idle = 0;
-        } else {
-            writer_wait(lab->writer, 3000000);
+    /* Three turns in a row with nothing under way are the end, or so many in which it does not come
+     * back: a disk may be slow, that of a simulation may never answer. */
+    for (unsigned idle = 0, waits = 0; idle < 3 && waits < 200;) {
+        if (writer_step(lab->writer, lab->now_ns))
+            idle = waits = 0;
+        else if (writer_wait(lab->writer, 3000000))
+            waits++;
+        else
             idle++;
-        }
         lab_events(lab);
     }
 }

@@ -157,10 +157,12 @@ unsigned writer_step(struct writer *writer, uint64_t now_ns)
     return work + results_step(writer, now_ns);
 }
 
-void writer_wait(struct writer *writer, uint64_t timeout_ns)
+bool writer_wait(struct writer *writer, uint64_t timeout_ns)
 {
-    if (!writer->io->ops->wait(writer->io, timeout_ns))
-        chunk_wait(writer->pool, writer->gathers ? WRITER_GATHER : 1, timeout_ns);
+    if (writer->io->ops->wait(writer->io, timeout_ns))
+        return true;
+    chunk_wait(writer->pool, writer->gathers ? WRITER_GATHER : 1, timeout_ns);
+    return false;
 }
 
 int writer_attach(struct writer *writer, const struct writer_job *config, uint32_t *ret_run,

@@ -131,8 +131,8 @@ struct chunk_pool *writer_pool(struct writer *writer);
 /* One turn. -> work done (0: idle). */
 unsigned writer_step(struct writer *writer, uint64_t now_ns);
 /* The writer's thread, when idle: sleeps until a write is done, or, when none is under way, until
- * there are chunks to write; at most this long. */
-void writer_wait(struct writer *writer, uint64_t timeout_ns);
+ * there are chunks to write; at most this long. -> one was under way */
+bool writer_wait(struct writer *writer, uint64_t timeout_ns);
 
 /* mgmt. -> 0 and the run, or -errno with a message that names the thing and the way out. */
 int writer_attach(struct writer *writer, const struct writer_job *job, uint32_t *ret_run,
