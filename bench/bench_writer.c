@@ -2,6 +2,7 @@
  *
  *     bench_writer FOLDER [SECONDS]
  *
+ * It works in a folder of its own in there, which is gone afterwards.
  * One thread fills chunks with packets of 1000 bytes as fast as they are given back, one writes.
  * fio: io_uring, direct, 1 MiB blocks, 16 under way, into as many files as there are jobs, as many
  * bytes. Prints bytes per second and the ratios. */
@@ -217,12 +218,21 @@ static double fio(const char *folder, unsigned files, uint64_t bytes)
 
 int main(int argc, char **argv)
 {
-    const char *folder = argc > 1 ? argv[1] : ".";
+    char folder[512];
     unsigned seconds = argc > 2 ? (unsigned)atoi(argv[2]) : 5;
     struct rusage usage;
     uint64_t bytes_one, bytes_many;
     double base_one, base_many, one, many;
 
+    if (argc < 2) {
+        fprintf(stderr, "usage: bench_writer FOLDER [SECONDS]\n");
+        return 2;
+    }
+    snprintf(folder, sizeof(folder), "%s/tapedeck-bench-XXXXXX", argv[1]);
+    if (!mkdtemp(folder)) {
+        perror(folder);
+        return 1;
+    }
     interface_add("bench0", "file", "", 1, 0);
     one = run(folder, 1, seconds, &bytes_one);
     base_one = fio(folder, 1, bytes_one);
@@ -241,5 +251,7 @@ int main(int argc, char **argv)
     printf("1 stream %8.0f ms    of %.0f %% of the bytes\n", (double)export_stream_ns / 1e6,
            export_stream_part * 100);
     printf("memory   %8ld MB at most\n", usage.ru_maxrss / 1024);
+    if (rmdir(folder))
+        perror(folder);
     return 0;
 }
