@@ -425,6 +425,19 @@ static void tls_hello_of_old(void)
               "response[7]{alert='handshake_failure'}\n");
 }
 
+/* What looked like such a hello and is none: the answer that came before it stays. */
+static void tls_no_hello_of_old(void)
+{
+    static const struct talk talk[] = {TALK_S("\026\003\003\000*\002\000\000&\003\003"
+                                              "0123456789abcdef0123456789abcdef"
+                                              "\000\300/\000"),
+                                       TALK_C("\200abcdefghijklmnop"), TALK_END};
+
+    l7_expect(KFL_L4_TCP, 443, talk,
+              "TLS 1.2 response[47]{version='TLS 1.2' "
+              "cipherSuite='TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256'} error=pair-not-found\n");
+}
+
 static void tls13_entries(void)
 {
     static const struct talk talk[] = {
@@ -596,6 +609,7 @@ int main(int argc, char **argv)
         {"postgresql: SSLRequest, queries, extended queries, errors", postgresql_entries},
         {"tls: a ClientHello over two records, an alert in clear", tls_entries},
         {"tls: a ClientHello as of SSL 2.0", tls_hello_of_old},
+        {"tls: what is none ends it, and nothing is lost", tls_no_hello_of_old},
         {"tls13: what can be seen of TLS 1.3", tls13_entries},
         {"starttls: TLS after the lines of five protocols", starttls_is_followed},
         {"starttls: refused, in a text", without_starttls_nothing_is_made_of_lines},

@@ -92,10 +92,11 @@ static enum l7_probe probe_side(const uint8_t *data, size_t size, bool *ret_serv
 {
     uint32_t length;
 
-    if (data[0] & 0x80 && size < TLS_HELLO_V2_HEAD)
-        return size > 2 && data[2] != CLIENT_HELLO ? L7_PROBE_NO : L7_PROBE_MORE;
-    if (data[0] & 0x80)
+    if (data[0] & 0x80) {
+        if (size < TLS_HELLO_V2_HEAD)
+            return size > 2 && data[2] != CLIENT_HELLO ? L7_PROBE_NO : L7_PROBE_MORE;
         return tls_is_hello_v2(data, size) ? L7_PROBE_YES : L7_PROBE_NO;
+    }
     if (data[0] != HANDSHAKE && data[0] != ALERT)
         return L7_PROBE_NO;
     if (size < RECORD_HEAD + 1)
@@ -335,23 +336,6 @@ static bool record(struct l7 *l7, enum kfl_side side, uint8_t content, const uin
     }
 }
 
-/* A ClientHello without a record. -> bytes used */
-static size_t parse_hello_v2(struct l7 *l7, const uint8_t *data, size_t size)
-{
-    uint32_t length;
-
-    if (!l7_has(l7, KFL_CLIENT, size, TLS_HELLO_V2_HEAD))
-        return 0;
-    length = tls_is_hello_v2(data, size);
-    if (!length)
-        l7_give_up(l7, NULL, "not a TLS record");
-    if (!length || !l7_has(l7, KFL_CLIENT, size, length))
-        return 0;
-    l7_half_wire(half_of(l7, KFL_CLIENT), length);
-    client_hello(l7, data + 2, length - 2, true);
-    return length;
-}
-
 static size_t parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size)
 {
     const struct state *state = l7_state(l7);
@@ -360,8 +344,19 @@ static size_t parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size
 
     if (!size)
         return 0;
-    if (side == KFL_CLIENT && !state->hello && data[0] & 0x80)
-        return parse_hello_v2(l7, data, size);
+    if (side == KFL_CLIENT && !state->hello &&
+        data[0] & 0x80) { /* a ClientHello without a record? */
+        if (!l7_has(l7, side, size, TLS_HELLO_V2_HEAD))
+            return 0;
+        length = tls_is_hello_v2(data, size);
+        if (length && !l7_has(l7, side, size, length))
+            return 0;
+        if (length) {
+            l7_half_wire(half_of(l7, side), length);
+            client_hello(l7, data + 2, length - 2, true);
+            return length;
+        }
+    }
     if (!l7_has(l7, side, size, RECORD_HEAD))
         return 0;
     length = (size_t)data[3] << 8 | data[4];
