@@ -76,9 +76,9 @@ struct sieve_row {
     struct sieve_edge *edge;
     struct sieve_test *test; /* comparisons as numbers, then the costly ones */
     uint32_t n_edges, n_cheap, n_tests;
-    uint32_t
-        begins[8]; /* bit set: an == or startsWith begins with this byte, or one looks at an end */
-    uint64_t none; /* killed by a text for which none of these holds */
+    /* Bit set: an == or an edge may hold for a text that begins with this byte. */
+    uint32_t begins[8];
+    uint64_t none;             /* killed by a text that begins otherwise */
     uint64_t costly;           /* slots that the costly ones can kill */
     uint64_t unpaired;         /* ... those of them whose pairs are not known */
     uint64_t no_pair;          /* killed by a text without any pair */

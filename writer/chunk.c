@@ -32,8 +32,8 @@ struct chunk_pool {
     struct lane *lanes; /* of each classifier, and the writer's own */
     struct chunk_counters (*counters)[KFL_SLOT_MAX];
     struct chunk_slot slots[KFL_SLOT_MAX];
-    _Alignas(
-        64) _Atomic uint32_t wanted; /* full chunks that the writer sleeps for; 0: it does not */
+    /* Full chunks that the writer sleeps for; 0: it does not sleep. */
+    _Alignas(64) _Atomic uint32_t wanted;
 };
 
 enum { FILTER_BITS = 4 }; /* of a stream */

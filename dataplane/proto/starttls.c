@@ -56,7 +56,7 @@ static enum l7_probe probe(const struct l7_probe_input *in, bool *ret_swap)
     return answer;
 }
 
-/* "STARTTLS", "a1 STARTTLS", "STLS", "AUTH TLS", "<starttls xmlns=..."; also half of that. */
+/* "STARTTLS", "a1 STARTTLS", "STLS", "AUTH TLS", "<starttls xmlns=...". */
 static bool asks(struct cursor line)
 {
     return begins(line, "STLS") || begins(line, "AUTH TLS") || begins(line, "AUTH SSL") ||
@@ -103,7 +103,6 @@ static size_t parse(struct l7 *l7, enum kfl_side side, const uint8_t *data, size
 static void gap(struct l7 *l7, enum kfl_side side, uint64_t size, const uint8_t *unused,
                 size_t unused_size)
 {
-    (void)side, (void)size, (void)unused, (void)unused_size;
     l7_finish(l7);
 }
 
