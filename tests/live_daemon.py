@@ -132,6 +132,7 @@ storage: {{ path = "{lab.path('other')}"; }}; control: {{ socket = "{lab.path('o
     get(lab, 3, "/index.html")
     streams(lab, "everything", 6)
     wait_for(lambda: counts_of_segments(lab, "everything") >= 3, 10, "the flush")
+    wait_for(lambda: len(lab.tapedeck_json("recording", "view", "everything")) == 6, 10, "the flush of the entries")
     lab.stop(daemon, signal.SIGKILL)
     daemon = lab.tapedeckd(conf)
     status, _, err = ask(lab, "recording", "verify", "everything")
