@@ -121,10 +121,11 @@ def growth(scale):
     streams = [n for n in (1_000, 10_000, 100_000, 1_000_000, 4_000_000) if n <= scale.streams_max]
     memory = {}
     for n in streams:
-        row = in_memory(table, "concurrent streams", f"{n:,} streams", traffic.streams(n, scale), "named", scale, "--warm", n)
+        row = in_memory(table, "concurrent streams", f"{n:,} streams", traffic.streams(n, scale), "named", scale, "--warm", 3 * n)
         memory[n] = row["rss"]
     for n in streams[1:]:
-        in_memory(table, "streams that begin", f"{n:,} new ones", traffic.streams(n, scale, packets=0), "named", scale)
+        row = in_memory(table, "streams that begin", f"{n:,} new ones", traffic.streams(n, scale, packets=0), "named", scale)
+        table.add("streams that end", f"{n:,} of them", [row["end_ns_stream_min"], row["end_ns_stream"], row["end_ns_stream_max"]])
     for size in (64, 128, 256, 594, 1518, 4096, 9000):
         in_memory(table, "packet size, recorded", f"{size} bytes", traffic.sized(size, scale), "all", scale)
     in_memory(table, "classifiers, HTTP mix", "all in one thread", traffic.http(scale), "http", scale, clock="wall_ns_packet")

@@ -47,6 +47,7 @@ TINY = Scale("-tiny", 1, 1, 0.01, 20_000, 10_000, 8 << 20, 5_000, 0.4, 1, 5_000,
              ("tapedeckd, AF_XDP", "tcpdump"))
 
 PCAP_HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
+TCP_FLAGS_AT = 14 + 20 + 13
 START = 1_700_000_000
 
 
@@ -176,10 +177,14 @@ def frames(path, packets, streams, sizes):
 
 
 def concurrent(path, streams, packets):
-    """`streams` TCP streams open at once, then `packets` acknowledgements of them at random"""
+    """`streams` handshakes, or without packets the SYN of each; then `packets` acknowledgements of them at random"""
     rng, writer = random.Random(2), Writer(path)
     for n in range(streams):
-        writer.put(frame(n, False, 64, flags=0x02))
+        syn = frame(n, False, 64, flags=0x02)
+        writer.put(syn)
+        if packets:
+            writer.put(frame(n, True, 64, flags=0x12))
+            writer.put(syn[:TCP_FLAGS_AT] + b"\x10" + syn[TCP_FLAGS_AT + 1:])
     for _ in range(packets):
         writer.put(frame(rng.randrange(streams), rng.random() < 0.5, 64))
     writer.close()
@@ -202,9 +207,9 @@ def sized(size, scale):
 
 
 def streams(n, scale, packets=None):
-    """packets: after the n SYNs"""
+    """packets: after the n handshakes"""
     packets = scale.packets if packets is None else packets
-    return made(f"streams-{n}-{packets}.pcap", concurrent, n, packets)
+    return made(f"open-{n}-{packets}.pcap", concurrent, n, packets)
 
 
 def main():
