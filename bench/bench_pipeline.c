@@ -46,7 +46,7 @@ struct cost {
     uint64_t cpu_ns, wall_ns;
 };
 
-struct result { /* of one round */
+struct result {            /* of one round */
     struct cost cost, end; /* end: of what was still open */
     struct pipeline_sum sum;
     uint64_t counters[COUNTER_COUNT];

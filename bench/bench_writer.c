@@ -35,13 +35,6 @@ static uint64_t export_cat_ns, export_ns, export_bytes, export_stream_ns;
 static double export_stream_part;
 static _Atomic bool stop_filling, stop_writing;
 
-/* These streams are in no table. */
-const char *stream_name(const struct stream_table *table, const struct stream *stream,
-                        unsigned endpoint)
-{
-    return "";
-}
-
 static uint64_t now_ns(void)
 {
     struct timespec now;

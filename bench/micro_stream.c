@@ -71,7 +71,8 @@ int main(int argc, char **argv)
     uint8_t *frames = aligned_alloc(64, (size_t)PACKETS * FRAME);
     uint64_t best_fill = UINT64_MAX, best_decode = UINT64_MAX, best_stream = UINT64_MAX,
              ts_ns = UINT64_C(1700000000000000000);
-    _Alignas(64) struct packet burst[PACKET_BURST], *pointers[PACKET_BURST];
+    _Alignas(64) struct packet burst[PACKET_BURST];
+    uint32_t hint[PACKET_BURST];
     struct stream_table *table;
     bool new;
 
@@ -88,14 +89,16 @@ int main(int argc, char **argv)
 
             for (unsigned i = 0; i < PACKET_BURST; i++) {
                 take(&burst[i], frames + (size_t)(at + i) * FRAME, ts_ns);
-                pointers[i] = &burst[i];
             }
             t1 = now_ns();
             decode_burst(burst, PACKET_BURST, SEED);
             t2 = now_ns();
-            stream_prefetch_burst(table, pointers, PACKET_BURST);
             for (unsigned i = 0; i < PACKET_BURST; i++)
-                if (!stream_find_or_add(table, &burst[i], &new))
+                stream_prefetch_index(table, &burst[i]);
+            for (unsigned i = 0; i < PACKET_BURST; i++)
+                hint[i] = stream_prefetch(table, &burst[i], false);
+            for (unsigned i = 0; i < PACKET_BURST; i++)
+                if (!stream_find_or_add(table, &burst[i], hint[i], &new))
                     return 1;
             stream_ns += now_ns() - t2;
             decode_ns += t2 - t1;

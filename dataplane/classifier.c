@@ -23,7 +23,7 @@ static int create_parts(struct classifier *classifier);
 static void take_plan(struct classifier *classifier, uint64_t now_ns);
 static unsigned sift(struct classifier *classifier, struct packet *burst, unsigned n,
                      struct packet **ret_wanted);
-static void one_packet(struct classifier *classifier, struct packet *packet);
+static void one_packet(struct classifier *classifier, struct packet *packet, uint32_t hint);
 static void no_room(struct classifier *classifier, const struct packet *packet);
 static void discard(struct classifier *classifier, const struct stream *stream,
                     const struct packet *packet);
@@ -89,6 +89,7 @@ uint64_t classifier_slot_first(const struct classifier *classifier, unsigned slo
 void classifier_burst(struct classifier *classifier, struct packet *burst, unsigned n)
 {
     struct packet *wanted[PACKET_BURST];
+    uint32_t hint[PACKET_BURST];
 
     if (!n)
         return;
@@ -98,11 +99,22 @@ void classifier_burst(struct classifier *classifier, struct packet *burst, unsig
         unsigned n_piece = n - at < PACKET_BURST ? n - at : PACKET_BURST;
         unsigned n_wanted = sift(classifier, burst + at, n_piece, wanted);
 
-        stream_prefetch_burst(classifier->streams, wanted, n_wanted);
+        bool keeps = classifier->keeps;
+
         for (unsigned i = 0; i < n_wanted; i++)
-            one_packet(classifier, wanted[i]);
+            hint[i] = stream_prefetch(classifier->streams, wanted[i], keeps);
+        classifier->keeps = false;
+        for (unsigned i = 0; i < n_wanted; i++)
+            one_packet(classifier, wanted[i], hint[i]);
     }
     counter_add(&classifier->counters, COUNTER_discarded, classifier->n_discarded);
+}
+
+void classifier_prefetch(const struct classifier *classifier, const struct packet *burst,
+                         unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        stream_prefetch_index(classifier->streams, &burst[i]);
 }
 
 unsigned classifier_tick(struct classifier *classifier, uint64_t now_ns)
@@ -122,7 +134,7 @@ unsigned classifier_tick(struct classifier *classifier, uint64_t now_ns)
 
             if (!stream)
                 break;
-            if (stream->l7)
+            if (stream->extra->l7)
                 l7_timeout(classifier->l7, stream, now_ns);
         }
     if (classifier->lookback)
@@ -187,6 +199,7 @@ static int create_parts(struct classifier *classifier)
 {
     const struct classifier_config *config = &classifier->config;
     struct stream_config streams = config->streams;
+    struct l7_config l7 = config->l7;
     const struct l7_sink l7_sink = {verdict_entry, verdict_protocol, classifier};
     struct tcp_config tcp = {
         .streams_max = config->streams.max < 65536 ? config->streams.max : 65536,
@@ -215,8 +228,9 @@ static int create_parts(struct classifier *classifier)
     err = stream_table_create(&streams, &classifier->streams);
     if (!err)
         err = tcp_context_create(&tcp, &classifier->tcp);
+    l7.streams = classifier->streams;
     if (!err)
-        err = l7_context_create(&config->l7, &l7_sink, &classifier->l7);
+        err = l7_context_create(&l7, &l7_sink, &classifier->l7);
     if (!err)
         err = fragment_assembler_create(FRAGMENT_DATAGRAMS, config->hash_seed,
                                         &classifier->counters, &classifier->fragments);
@@ -269,8 +283,9 @@ static unsigned sift(struct classifier *classifier, struct packet *burst, unsign
     unsigned n_wanted = 0;
 
     for (unsigned i = 0; i < n; i++) {
-        ret_wanted[n_wanted] = &burst[i];
-        n_wanted += !gate || gate_wants(gate, &burst[i]);
+        if (gate && !gate_wants(gate, &burst[i]))
+            continue;
+        ret_wanted[n_wanted++] = &burst[i];
     }
     if (n_wanted < n) {
         classifier->n_discarded += n - n_wanted;
@@ -279,7 +294,7 @@ static unsigned sift(struct classifier *classifier, struct packet *burst, unsign
     return n_wanted;
 }
 
-static void one_packet(struct classifier *classifier, struct packet *packet)
+static void one_packet(struct classifier *classifier, struct packet *packet, uint32_t hint)
 {
     struct stream *stream;
     bool new;
@@ -297,7 +312,7 @@ static void one_packet(struct classifier *classifier, struct packet *packet)
     }
     if (classifier->config.learn)
         dns_names_learn(classifier->config.learn, classifier->config.number, packet);
-    stream = stream_find_or_add(classifier->streams, packet, &new);
+    stream = stream_find_or_add(classifier->streams, packet, hint, &new);
     if (!stream) {
         no_room(classifier, packet);
         return;
@@ -307,12 +322,15 @@ static void one_packet(struct classifier *classifier, struct packet *packet)
         verdict_begin(classifier, stream);
     else if (classifier->plan && stream->plan_epoch != classifier->plan->epoch)
         verdict_refresh(classifier, stream);
-    else if (stream->open && verdict_turned(stream))
+    else if (stream->flags & STREAM_WANTED && stream->open && verdict_turned(stream))
         verdict_stream(classifier, stream, false);
-    if (stream->open | stream->matched)
+    if (stream->flags & STREAM_WANTED && stream->open | stream->matched) {
+        classifier->keeps = true;
         keep(classifier, stream, packet);
-    else
+    } else {
+        stream->flags &= (uint32_t)~STREAM_WANTED;
         discard(classifier, stream, packet);
+    }
     classifier->later = 0;
 }
 
@@ -324,7 +342,7 @@ static void no_room(struct classifier *classifier, const struct packet *packet)
     uint64_t slots = 0;
 
     if (classifier->plan) {
-        stream_view_packet(packet, stream, &view);
+        stream_view_packet(classifier->streams, packet, stream, &view);
         slots = kfl_plan_stream(classifier->plan->plan, classifier->config.number, &view,
                                 classifier->jobs)
                     .matched;
@@ -370,10 +388,12 @@ static void keep(struct classifier *classifier, struct stream *stream, const str
                     record(classifier, stream, packet, direct) ? COUNTER_recorded
                                                                : COUNTER_drop_no_chunk,
                     1);
-    if (stream->open || past_moving(stream))
+    if (stream->open || past_moving(stream)) {
+        stream_extend(classifier->streams, stream);
         position = past_append(past, stream, packet, direct != 0);
+    }
     classifier->later = 0;
-    if (stream->l7 && !(stream->flags & STREAM_L7_DONE))
+    if (stream->extra->l7 && !(stream->flags & STREAM_L7_DONE))
         dissect(classifier, stream, packet, position);
 }
 
@@ -396,7 +416,6 @@ static bool record(struct classifier *classifier, const struct stream *stream,
 
     if (!recorder->wants_packets)
         return true;
-    __builtin_prefetch(&stream->number); /* its line is asked for when the packet is copied */
     for (; slots; slots &= slots - 1) {
         unsigned slot = (unsigned)__builtin_ctzll(slots);
         uint8_t *at = recorder->ops->reserve(recorder, slot, size, packet->interface);
@@ -448,7 +467,7 @@ static void tcp_data(void *context, struct stream *stream, enum kfl_side side, c
 {
     struct classifier *classifier = context;
 
-    if (stream->l7)
+    if (stream->extra->l7)
         l7_data(classifier->l7, stream, side, data, size, ts_ns);
 }
 
@@ -456,6 +475,6 @@ static void tcp_gap(void *context, struct stream *stream, enum kfl_side side, ui
 {
     struct classifier *classifier = context;
 
-    if (stream->l7)
+    if (stream->extra->l7)
         l7_gap(classifier->l7, stream, side, size);
 }

@@ -66,6 +66,10 @@ uint32_t classifier_epoch(const struct classifier *classifier);
  * those before had begun already. */
 uint64_t classifier_slot_first(const struct classifier *classifier, unsigned slot);
 
+/* Decoded packets that will come in a burst: the sooner it is told, the less it waits for memory.
+ */
+void classifier_prefetch(const struct classifier *classifier, const struct packet *burst,
+                         unsigned n);
 /* The packets of a burst, decoded, in order of arrival. The bytes are not needed after the call
  * (but by a lookback of references): the caller releases them. */
 void classifier_burst(struct classifier *classifier, struct packet *burst, unsigned n);

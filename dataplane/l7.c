@@ -94,7 +94,7 @@ int l7_open(struct l7_context *context, struct stream *stream)
 {
     struct l7 *l7 = pool_take(context->pool, sizeof(*l7));
 
-    stream->protos = kfl_protos_of_l4(stream->l4);
+    stream->extra->protos = kfl_protos_of_l4(stream->l4);
     if (!l7) {
         l7_count(&context->counters.no_memory, 1);
         return -ENOMEM;
@@ -106,7 +106,7 @@ int l7_open(struct l7_context *context, struct stream *stream)
         .midstream = !(stream->flags & STREAM_SYN_SEEN),
         .client_is_1 = stream->flags & STREAM_CLIENT_IS_1,
     };
-    stream->l7 = l7;
+    stream->extra->l7 = l7;
     l7_count(&context->counters.streams, 1);
     return 0;
 }
@@ -114,7 +114,7 @@ int l7_open(struct l7_context *context, struct stream *stream)
 void l7_data(struct l7_context *context, struct stream *stream, enum kfl_side side,
              const uint8_t *data, size_t size, uint64_t ts_ns)
 {
-    struct l7 *l7 = stream->l7;
+    struct l7 *l7 = stream->extra->l7;
 
     (void)context;
     if (!l7 || !size)
@@ -146,7 +146,7 @@ void l7_data(struct l7_context *context, struct stream *stream, enum kfl_side si
 void l7_gap(struct l7_context *context, struct stream *stream, enum kfl_side side_number,
             uint64_t size)
 {
-    struct l7 *l7 = stream->l7;
+    struct l7 *l7 = stream->extra->l7;
     struct side *side;
 
     if (!l7)
@@ -186,7 +186,7 @@ void l7_gap(struct l7_context *context, struct stream *stream, enum kfl_side sid
 void l7_datagram(struct l7_context *context, struct stream *stream, enum kfl_side side,
                  const uint8_t *data, size_t size, uint64_t ts_ns)
 {
-    struct l7 *l7 = stream->l7;
+    struct l7 *l7 = stream->extra->l7;
 
     if (!l7)
         return;
@@ -226,7 +226,7 @@ void l7_datagram(struct l7_context *context, struct stream *stream, enum kfl_sid
 
 void l7_timeout(struct l7_context *context, struct stream *stream, uint64_t now_ns)
 {
-    struct l7 *l7 = stream->l7;
+    struct l7 *l7 = stream->extra->l7;
 
     if (!l7 || !context->config.response_timeout_ns || !l7->dissector)
         return;
@@ -246,7 +246,7 @@ void l7_close(struct l7_context *context, struct stream *stream, enum l7_end why
         [L7_END_IDLE] = {KFL_ERROR_TIMEOUT, "no response before the stream became idle"},
         [L7_END_STOP] = {KFL_ERROR_PAIR_NOT_FOUND, "no response before the capture ended"},
     };
-    struct l7 *l7 = stream->l7;
+    struct l7 *l7 = stream->extra->l7;
 
     (void)context;
     if (!l7)
@@ -266,7 +266,7 @@ void l7_close(struct l7_context *context, struct stream *stream, enum l7_end why
         stream->detection = none ? KFL_DETECTION_NONE : KFL_DETECTION_SHORT;
     }
     l7->ending = ENDED;
-    if (!l7->dropped && !stream->entries_seen)
+    if (!l7->dropped && !stream->extra->entries_seen)
         l7_l4_entry_make(l7);
     if (!l7->dropped)
         l7_drop(context, stream);
@@ -275,12 +275,12 @@ void l7_close(struct l7_context *context, struct stream *stream, enum l7_end why
 
 void l7_drop(struct l7_context *context, struct stream *stream)
 {
-    struct l7 *l7 = stream->l7;
+    struct l7 *l7 = stream->extra->l7;
 
     (void)context;
     if (!l7)
         return;
-    stream->l7 = NULL;
+    stream->extra->l7 = NULL;
     l7->dropped = true;
     l7_hold(l7);
     l7_release(l7);
@@ -328,12 +328,15 @@ uint64_t l7_first_ns(const struct l7 *l7, enum kfl_side side)
 
 uint16_t l7_port(const struct l7 *l7, enum kfl_side side)
 {
-    return l7->stream->key.port[side ^ (l7->stream->flags & STREAM_CLIENT_IS_1)];
+    return l7->stream->id.port[side ^ (l7->stream->flags & STREAM_CLIENT_IS_1)];
 }
 
-const uint8_t *l7_address(const struct l7 *l7, enum kfl_side side)
+void l7_address(const struct l7 *l7, enum kfl_side side, uint8_t ret_addr[static 16])
 {
-    return l7->stream->key.addr[side ^ (l7->stream->flags & STREAM_CLIENT_IS_1)];
+    struct stream_key key;
+
+    stream_key_get(l7->context->config.streams, l7->stream, &key);
+    memcpy(ret_addr, key.addr[side ^ (l7->stream->flags & STREAM_CLIENT_IS_1)], 16);
 }
 
 enum kfl_l4 l7_l4(const struct l7 *l7)
@@ -405,8 +408,8 @@ void l7_speaks(struct l7 *l7, enum kfl_proto proto)
     if (l7->proto == proto)
         return;
     l7->proto = (uint8_t)proto;
-    l7->stream->l7_seen |= bit;
-    l7_report(l7, l7->stream->protos | bit);
+    l7->stream->extra->l7_seen |= bit;
+    l7_report(l7, l7->stream->extra->protos | bit);
 }
 
 void l7_finish(struct l7 *l7)
@@ -429,9 +432,9 @@ void l7_give_up(struct l7 *l7, struct l7_half *half, const char *why)
 
 void l7_narrow(struct l7 *l7, uint32_t protos)
 {
-    uint32_t left = l7->stream->protos & (protos | l7_l4_entry(l7->stream));
+    uint32_t left = l7->stream->extra->protos & (protos | l7_l4_entry(l7->stream));
 
-    if (left != l7->stream->protos)
+    if (left != l7->stream->extra->protos)
         l7_report(l7, left);
 }
 
@@ -442,8 +445,8 @@ void l7_report(struct l7 *l7, uint32_t protos)
     if (l7->dropped)
         return;
     /* The dissectors of ICMP and SCTP make entries of the L4 entry's own protocol. */
-    stream->protos = l7->asked
-                         ? protos & ~(l7_l4_entry(stream) & KFL_PROTOS_L4 & ~KFL_PROTO_BIT(SCTP))
-                         : protos | l7_l4_entry(stream);
+    stream->extra->protos =
+        l7->asked ? protos & ~(l7_l4_entry(stream) & KFL_PROTOS_L4 & ~KFL_PROTO_BIT(SCTP))
+                  : protos | l7_l4_entry(stream);
     l7->context->sink.protocol(l7->context->sink.context, stream);
 }

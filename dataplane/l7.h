@@ -86,7 +86,8 @@ uint64_t l7_now(const struct l7 *l7);                          /* ns, packet bei
 uint64_t l7_stream_ns(const struct l7 *l7);                    /* the stream's first packet */
 uint64_t l7_first_ns(const struct l7 *l7, enum kfl_side side); /* packet of the first unused byte */
 uint16_t l7_port(const struct l7 *l7, enum kfl_side side);
-const uint8_t *l7_address(const struct l7 *l7, enum kfl_side side); /* 16 bytes, as kfl_endpoint */
+/* As in kfl_endpoint. */
+void l7_address(const struct l7 *l7, enum kfl_side side, uint8_t ret_addr[static 16]);
 enum kfl_l4 l7_l4(const struct l7 *l7);
 const struct kfl_demand *l7_demand(const struct l7 *l7);
 
@@ -217,6 +218,7 @@ struct l7_config {
     uint32_t text_max;            /* bodies and payloads are cut here, at most 64 KiB; sizes count
                                      on; 0: that */
     bool unbounded;               /* `read` of files: pools may grow by blocks */
+    const struct stream_table *streams; /* knows their addresses; null: none of IPv6 */
 };
 
 struct l7_counters {            /* one writer: the classifier; anyone reads */
@@ -244,7 +246,7 @@ const struct l7_counters *l7_context_counters(const struct l7_context *context);
 /* Requests that wait for their response, of all streams. */
 uint32_t l7_context_n_pending(const struct l7_context *context);
 
-/* Gives the stream an l7 (stream->l7) and the protocols of its L4 (stream->protos).
+/* Gives the stream, which has an extra, an l7 and the protocols of its L4.
  * -> 0, -ENOMEM (counted). */
 int l7_open(struct l7_context *context, struct stream *stream);
 /* A stream that is not oriented may be turned by what it says: stream_swap_sides(), within these

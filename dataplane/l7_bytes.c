@@ -370,7 +370,7 @@ bool l7_start(struct l7 *l7, const struct dissector *dissector)
     stream->flags |= STREAM_ORIENTED;
     if (dissector->proto != KFL_PROTO_TCP) { /* not what only leads to a protocol */
         stream->detection = KFL_DETECTION_FOUND;
-        stream->l7_seen |= UINT32_C(1) << dissector->proto;
+        stream->extra->l7_seen |= UINT32_C(1) << dissector->proto;
     }
     l7_report(l7, dissector->protos);
     if (dissector->init && !l7->dropped)

@@ -152,7 +152,7 @@ void l7_request(struct l7 *l7, struct l7_half *half)
         entry_make(l7, half, NULL, true, half->error, half->error_msg);
     if (!l7->asked) {
         l7->asked = true;
-        l7_report(l7, l7->stream->protos);
+        l7_report(l7, l7->stream->extra->protos);
     }
 }
 
@@ -353,7 +353,7 @@ void l7_l4_entry_make(struct l7 *l7)
     if (!proto)
         return;
     l7->proto = (uint8_t)__builtin_ctz(proto);
-    l7->stream->protos = proto; /* what was possible has not come */
+    l7->stream->extra->protos = proto; /* what was possible has not come */
     for (int i = 0; i < 2; i++) {
         const struct payload *payload = &l7->payload[i];
         struct fact_tape *tape;
@@ -416,14 +416,14 @@ static void entry_make(struct l7 *l7, const struct l7_half *request, const struc
         l7_count(&context->counters.entries[entry.proto], 1);
         if (error == KFL_ERROR_DISSECTION)
             l7_count(&context->counters.errors[entry.proto], 1);
-        l7->stream->l7_seen |= UINT32_C(1) << entry.proto;
-        if (l7->stream->entries_seen < UINT8_MAX)
-            l7->stream->entries_seen++;
+        l7->stream->extra->l7_seen |= UINT32_C(1) << entry.proto;
+        if (l7->stream->extra->entries_seen < UINT8_MAX)
+            l7->stream->extra->entries_seen++;
     }
     context->sink.entry(context->sink.context, l7->stream, &entry);
     if (!response_open && !l7->asked) {
         l7->asked = true;
-        l7_report(l7, l7->stream->protos);
+        l7_report(l7, l7->stream->extra->protos);
     }
 }
 

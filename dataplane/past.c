@@ -35,12 +35,12 @@ uint64_t past_append(struct past *past, struct stream *stream, const struct pack
     uint64_t position = LOOKBACK_NONE;
 
     if (past->lookback) {
-        position = lookback_append(past->lookback, packet, counted, stream->lookback_last);
+        position = lookback_append(past->lookback, packet, counted, stream->extra->lookback_last);
         if (position != LOOKBACK_NONE)
-            stream->lookback_last = position;
+            stream->extra->lookback_last = position;
     }
     if (!counted) {
-        stream->n_held++;
+        stream->extra->n_held++;
         atomic_store_explicit(&past->held,
                               atomic_load_explicit(&past->held, memory_order_relaxed) + 1,
                               memory_order_relaxed);
@@ -64,7 +64,7 @@ void past_match(struct past *past, struct stream *stream, uint64_t slots, uint32
     }
     if (!past->recorder->wants_packets) {
         past->recorder->ops->matched(past->recorder, slots, stream, 0);
-        count(past, stream, COUNTER_recorded, stream->n_held);
+        count(past, stream, COUNTER_recorded, stream->extra->n_held);
         return;
     }
     if (past->n_moves == PAST_MOVES_MAX)
@@ -73,8 +73,8 @@ void past_match(struct past *past, struct stream *stream, uint64_t slots, uint32
     *move = (struct past_move){
         .stream = stream,
         .slots = slots,
-        .at = stream->lookback_last,
-        .newest = stream->lookback_last,
+        .at = stream->extra->lookback_last,
+        .newest = stream->extra->lookback_last,
         .floor = LOOKBACK_NONE,
         .total = (uint64_t)stream->packets[0] + stream->packets[1] - later,
     };
@@ -85,8 +85,10 @@ void past_match(struct past *past, struct stream *stream, uint64_t slots, uint32
 void past_discard(struct past *past, struct stream *stream)
 {
     ensure(!past_moving(stream));
-    count(past, stream, COUNTER_discarded, stream->n_held);
-    stream->lookback_last = LOOKBACK_NONE;
+    if (stream->extra == stream_no_extra)
+        return;
+    count(past, stream, COUNTER_discarded, stream->extra->n_held);
+    stream->extra->lookback_last = LOOKBACK_NONE;
 }
 
 unsigned past_step(struct past *past, uint64_t now_ns)
@@ -139,12 +141,12 @@ static bool move_piece(struct past *past, struct past_move *move, unsigned budge
             return false;
         if (!hand_on(past, move, limit, now_ns, n_done))
             return false;
-        if (stream->lookback_last == move->newest) {
+        if (stream->extra->lookback_last == move->newest) {
             end(past, move);
             return true;
         }
         move->floor = move->newest; /* the stream has appended since: once more, from there */
-        move->at = move->newest = stream->lookback_last;
+        move->at = move->newest = stream->extra->lookback_last;
         move->forward = false;
     }
     return false;
@@ -229,7 +231,7 @@ static void give(struct past *past, struct past_move *move, struct lookback_reco
                     record->interface);
         taken = true;
     }
-    if (!(record->flags & LOOKBACK_COUNTED) && stream->n_held) {
+    if (!(record->flags & LOOKBACK_COUNTED) && stream->extra->n_held) {
         record->flags |= LOOKBACK_COUNTED;
         count(past, stream, taken ? COUNTER_recorded : COUNTER_drop_no_chunk, 1);
     }
@@ -240,7 +242,7 @@ static void end(struct past *past, struct past_move *move)
 {
     struct stream *stream = move->stream;
 
-    count(past, stream, COUNTER_lookback_evicted, stream->n_held);
+    count(past, stream, COUNTER_lookback_evicted, stream->extra->n_held);
     stream->flags &= (uint32_t)~STREAM_MOVING;
     *move = past->move[--past->n_moves];
 }
@@ -257,7 +259,9 @@ static struct past_move *move_of(struct past *past, const struct stream *stream)
 /* n of the packets that the stream holds are settled. */
 static void count(struct past *past, struct stream *stream, enum counter which, uint32_t n)
 {
-    stream->n_held -= n;
+    if (!n)
+        return;
+    stream->extra->n_held -= n;
     counter_add(past->counters, which, n);
     atomic_store_explicit(&past->held, atomic_load_explicit(&past->held, memory_order_relaxed) - n,
                           memory_order_relaxed);

@@ -10,11 +10,18 @@
 #include "lookback.h"
 #include "stream_private.h"
 
-/* One place of the index. Eight to a cache line; a search looks at neighbours. */
-struct place {
-    uint32_t hash;
-    uint32_t stream; /* its number + 1; 0: free, a search ends here */
+enum {
+    LINE_PLACES = 15,
+    LINE_STREAMS = 11, /* ... taken at most, on average: few lines are full */
 };
+
+/* A place is a stream's number + 1, and above it as many bits of its hash as there is room for; 0
+ * is free. */
+struct index_line {
+    uint32_t passed; /* streams that found it full and went on to the next */
+    uint32_t place[LINE_PLACES];
+};
+_Static_assert(sizeof(struct index_line) == 64, "a cache line");
 
 enum {
     WHEEL_SLOTS = 4096,
@@ -27,10 +34,15 @@ enum {
 
 enum { IP_ICMP = 1, IP_TCP = 6, IP_UDP = 17, IP_ICMPV6 = 58, IP_SCTP = 132, IP_UDPLITE = 136 };
 
+static const struct stream_extra no_extra = {.lookback_last = LOOKBACK_NONE};
+struct stream_extra *const stream_no_extra = (struct stream_extra *)&no_extra;
+
 struct stream_table {
-    struct place *index;
+    struct index_line *index;
     struct stream *streams;
-    uint32_t index_mask, index_shift;
+    struct stream_extra *extras; /* of the stream of the same number */
+    uint32_t n_lines;
+    unsigned number_bits; /* of a place */
     bool distinguish;
     struct stream_config config;
     uint32_t n_touched;  /* streams [0, n_touched) have been used */
@@ -45,8 +57,8 @@ struct stream_table {
 };
 
 static uint32_t hash_of(const struct stream_table *table, struct packet *packet);
-static inline struct stream *find(const struct stream_table *table, const struct stream_key *key,
-                                  uint32_t hash);
+static struct stream *find(const struct stream_table *table, const struct stream_key *key,
+                           const struct stream_id *id, uint32_t hash);
 static struct stream *begin(struct stream_table *table, struct stream *stream,
                             const struct packet *packet, uint32_t hash, bool *ret_new);
 static struct stream *add(struct stream_table *table, const struct packet *packet, uint32_t hash);
@@ -75,8 +87,10 @@ int stream_table_create(const struct stream_config *config, struct stream_table 
     table->free = STREAM_NONE;
     table->next_number = config->number_first;
     memset(table->wheel, 0xff, sizeof(table->wheel));
+    table->number_bits = 32 - (unsigned)__builtin_clz(config->max);
     table->streams = stream_memory(config->max * sizeof(struct stream));
-    if (stream_facts_init(&table->facts, config->max) || !table->streams ||
+    table->extras = stream_memory(config->max * sizeof(struct stream_extra));
+    if (stream_facts_init(&table->facts, config->max) || !table->streams || !table->extras ||
         index_create(table, config->grow && config->max > GROW_FROM ? GROW_FROM : config->max) ||
         (config->resident && take_memory(table))) {
         stream_table_free(table);
@@ -92,38 +106,102 @@ void stream_table_free(struct stream_table *table)
         return;
     stream_facts_done(&table->facts);
     stream_memory_free(table->streams, table->config.max * sizeof(struct stream));
+    stream_memory_free(table->extras, table->config.max * sizeof(struct stream_extra));
     index_free(table);
     free(table);
 }
 
-/* The RX step chose the classifier by the same hash: the product spreads what that left. */
-static inline uint32_t place_of(const struct stream_table *table, uint32_t hash)
+static inline uint64_t load64(const uint8_t *at)
 {
-    return hash * UINT32_C(0x9e3779b1) >> table->index_shift;
+    uint64_t value;
+
+    memcpy(&value, at, sizeof(value));
+    return value;
 }
 
-void stream_prefetch_burst(const struct stream_table *table, struct packet *const *burst,
-                           unsigned n)
+static inline struct stream_id id_of(const struct stream_key *key)
 {
-    if (table->distinguish) /* the hash is not known yet */
-        return;
-    for (unsigned i = 0; i < n; i++)
-        __builtin_prefetch(&table->index[place_of(table, burst[i]->hash)]);
-    for (unsigned i = 0; i < n; i++) {
-        /* Most are at their own place. Whether this one is, the search will see. */
-        uint32_t number = table->index[place_of(table, burst[i]->hash)].stream;
-        const struct stream *stream = &table->streams[number - (number != 0)];
+    struct stream_id id;
 
-        __builtin_prefetch(stream, 1);
-        __builtin_prefetch((const uint8_t *)stream + 64, 1);
+    if (__builtin_expect((key->ip_version & ~STREAM_KEY_NO_PORTS) == 4, 1)) {
+        memcpy(id.ip4[0], key->addr[0] + 12, 4);
+        memcpy(id.ip4[1], key->addr[1] + 12, 4);
+    } else {
+        id.ip6 = 0;
+        for (unsigned i = 0; i < 4; i++)
+            id.ip6 = (id.ip6 ^ load64(key->addr[0] + i * 8)) * UINT64_C(0x9e3779b97f4a7c15);
     }
+    memcpy(id.port, key->port, sizeof(id) - offsetof(struct stream_id, port));
+    return id;
 }
 
-struct stream *stream_find_or_add(struct stream_table *table, struct packet *packet, bool *ret_new)
+static inline bool is_of(const struct stream_table *table, const struct stream *stream,
+                         const struct stream_id *id, const struct stream_key *key)
+{
+    const uint8_t *x = (const uint8_t *)&stream->id, *y = (const uint8_t *)id;
+
+    if ((load64(x) ^ load64(y)) | (load64(x + 8) ^ load64(y + 8)))
+        return false;
+    return (id->ip_version & ~STREAM_KEY_NO_PORTS) == 4 ||
+           !memcmp(table->facts.facts[stream->facts].ip6, key->addr, sizeof(key->addr));
+}
+
+/* What the index makes of a hash. The RX step chose the classifier by the same hash: the product
+ * spreads what that left. */
+struct want {
+    uint32_t line, at; /* where the search begins */
+    uint32_t bits;     /* of the hash, as in the place */
+};
+
+static inline struct want want_of(const struct stream_table *table, uint32_t hash)
+{
+    uint32_t product = hash * UINT32_C(0x9e3779b1);
+
+    return (struct want){
+        .line = (uint32_t)((uint64_t)product * table->n_lines >> 32),
+        .at = (product & 0xffff) * LINE_PLACES >> 16,
+        .bits = product << table->number_bits,
+    };
+}
+
+/* -> the number + 1 of the stream in this place, if it may be the wanted one; else 0. */
+static inline uint32_t place_number(const struct stream_table *table, uint32_t place, uint32_t bits)
+{
+    return (place ^ bits) >> table->number_bits ? 0 : place ^ bits;
+}
+
+void stream_prefetch_index(const struct stream_table *table, const struct packet *packet)
+{
+    __builtin_prefetch(&table->index[want_of(table, packet->hash).line]);
+}
+
+uint32_t stream_prefetch(const struct stream_table *table, const struct packet *packet, bool whole)
+{
+    struct want want = want_of(table, packet->hash);
+    const struct index_line *line = &table->index[want.line];
+    uint32_t number = place_number(table, line->place[want.at], want.bits);
+    const struct stream *stream;
+
+    for (unsigned at = 0; !number && at < LINE_PLACES; at++)
+        number = place_number(table, line->place[at], want.bits);
+    if (!number)
+        return 0;
+    stream = &table->streams[number - 1];
+    __builtin_prefetch(stream, 1);
+    if (whole)
+        __builtin_prefetch(&stream->open, 1);
+    return number;
+}
+
+struct stream *stream_find_or_add(struct stream_table *table, struct packet *packet, uint32_t hint,
+                                  bool *ret_new)
 {
     uint32_t hash = table->distinguish ? hash_of(table, packet) : packet->hash;
-    struct stream *stream = find(table, &packet->key, hash);
+    struct stream_id id = id_of(&packet->key);
+    struct stream *stream = &table->streams[hint - (hint != 0)];
 
+    if (!hint || !(stream->flags & STREAM_USED) || !is_of(table, stream, &id, &packet->key))
+        stream = find(table, &packet->key, &id, hash);
     *ret_new = false;
     if (__builtin_expect(table->config.recorded, 0) && stream && stream->number != packet->cookie) {
         end(table, stream, stream_end_of(stream));
@@ -138,9 +216,11 @@ struct stream *stream_find_or_add(struct stream_table *table, struct packet *pac
 struct stream *stream_find(const struct stream_table *table, const struct packet *packet)
 {
     struct packet copy = *packet;
+    struct stream_id id;
     uint32_t hash = table->distinguish ? hash_of(table, &copy) : packet->hash;
 
-    return find(table, &copy.key, hash);
+    id = id_of(&copy.key);
+    return find(table, &copy.key, &id, hash);
 }
 
 unsigned stream_table_tick(struct stream_table *table, uint64_t now_ns)
@@ -184,7 +264,7 @@ bool stream_table_finish(struct stream_table *table, uint32_t n_max)
 
         stream->flags &= (uint32_t)~STREAM_TIMER;
         if (i + AHEAD < table->n_touched)
-            __builtin_prefetch(&table->index[place_of(table, stream[AHEAD].hash)], 1);
+            __builtin_prefetch(&table->index[want_of(table, stream[AHEAD].hash).line], 1);
         if (stream->flags & STREAM_USED)
             end(table, stream, why == STREAM_END_IDLE ? STREAM_END_STOP : why);
         table->n_finished = i + 1;
@@ -252,7 +332,7 @@ void stream_view(const struct stream_table *table, const struct stream *stream, 
 const char *stream_name(const struct stream_table *table, const struct stream *stream,
                         unsigned endpoint)
 {
-    return table->facts.facts[stream->facts].name[endpoint];
+    return table ? table->facts.facts[stream->facts].name[endpoint] : "";
 }
 
 void stream_init(struct stream *stream, const struct packet *packet, uint32_t hash)
@@ -279,55 +359,97 @@ void stream_init(struct stream *stream, const struct packet *packet, uint32_t ha
             break;
         }
     *stream = (struct stream){
-        .key = packet->key,
+        .id = id_of(&packet->key),
         .hash = hash,
         .l4 = (uint8_t)l4,
         .first_ns = packet->ts_ns,
         .last_ns = packet->ts_ns,
-        .lookback_last = LOOKBACK_NONE,
-        .protos = kfl_protos_of_l4(l4),
+        .extra = stream_no_extra,
         .detection = KFL_DETECTION_OPEN,
     };
 }
 
-/* At most two thirds of the places are taken. */
+void stream_extend(struct stream_table *table, struct stream *stream)
+{
+    if (stream->extra != stream_no_extra)
+        return;
+    stream->extra = &table->extras[stream - table->streams];
+    *stream->extra = (struct stream_extra){
+        .lookback_last = LOOKBACK_NONE,
+        .protos = kfl_protos_of_l4(stream->l4),
+    };
+}
+
+void stream_key_get(const struct stream_table *table, const struct stream *stream,
+                    struct stream_key *ret_key)
+{
+    stream_fill_key(stream, table ? &table->facts.facts[stream->facts] : NULL, ret_key);
+}
+
+struct stream_facts *stream_facts_spare(const struct stream_table *table, uint32_t *ret_number)
+{
+    *ret_number = table->facts.max;
+    return &table->facts.facts[table->facts.max];
+}
+
 static int index_create(struct stream_table *table, uint64_t n_streams)
 {
-    uint64_t size = 64;
-    uint32_t bits = 6;
-
-    for (; size < n_streams * 3 / 2; size *= 2)
-        bits++;
-    table->index_mask = (uint32_t)(size - 1);
-    table->index_shift = 32 - bits;
-    table->index = stream_memory(size * sizeof(struct place));
+    table->n_lines = (uint32_t)(n_streams / LINE_STREAMS) + 1;
+    table->index = stream_memory(table->n_lines * sizeof(struct index_line));
     return table->index ? 0 : -ENOMEM;
 }
 
 /* Facts are few, being shared. */
 static int take_memory(struct stream_table *table)
 {
-    size_t index_size = ((size_t)table->index_mask + 1) * sizeof(struct place);
-
-    int err = stream_memory_take(table->index, index_size);
+    int err = stream_memory_take(table->index, table->n_lines * sizeof(struct index_line));
 
     if (!err)
         err = stream_memory_take(table->streams, table->config.max * sizeof(struct stream));
+    if (!err)
+        err = stream_memory_take(table->extras, table->config.max * sizeof(struct stream_extra));
     return err ? err : stream_facts_take(&table->facts);
 }
 
 static void index_free(struct stream_table *table)
 {
-    stream_memory_free(table->index, ((size_t)table->index_mask + 1) * sizeof(struct place));
+    stream_memory_free(table->index, table->n_lines * sizeof(struct index_line));
+}
+
+static uint32_t next_line(const struct stream_table *table, uint32_t line)
+{
+    return line + 1 < table->n_lines ? line + 1 : 0;
 }
 
 static void index_put(struct stream_table *table, uint32_t hash, uint32_t number)
 {
-    uint32_t at = place_of(table, hash);
+    struct want want = want_of(table, hash);
 
-    while (table->index[at].stream)
-        at = (at + 1) & table->index_mask;
-    table->index[at] = (struct place){hash, number + 1};
+    for (uint32_t line = want.line;; line = next_line(table, line)) {
+        for (unsigned left = LINE_PLACES, at = want.at; left; left--) {
+            if (!table->index[line].place[at]) {
+                table->index[line].place[at] = want.bits | (number + 1);
+                return;
+            }
+            at = at + 1 < LINE_PLACES ? at + 1 : 0;
+        }
+        table->index[line].passed++;
+    }
+}
+
+static void index_remove(struct stream_table *table, uint32_t hash, uint32_t number)
+{
+    struct want want = want_of(table, hash);
+
+    for (uint32_t line = want.line;; line = next_line(table, line)) {
+        for (unsigned at = 0; at < LINE_PLACES; at++)
+            if (table->index[line].place[at] == (want.bits | (number + 1))) {
+                table->index[line].place[at] = 0;
+                return;
+            }
+        ensure(table->index[line].passed);
+        table->index[line].passed--;
+    }
 }
 
 /* -> false: no memory for a larger index. */
@@ -335,15 +457,14 @@ static bool index_grow(struct stream_table *table)
 {
     struct stream_table old = *table;
 
-    if (index_create(table, old.index_mask + UINT64_C(1))) {
+    if (index_create(table, (uint64_t)old.n_lines * 2 * LINE_STREAMS)) {
         table->index = old.index;
-        table->index_mask = old.index_mask;
-        table->index_shift = old.index_shift;
+        table->n_lines = old.n_lines;
         return false;
     }
-    for (uint32_t at = 0; at <= old.index_mask; at++)
-        if (old.index[at].stream)
-            index_put(table, old.index[at].hash, old.index[at].stream - 1);
+    for (uint32_t number = 0; number < table->n_touched; number++)
+        if (table->streams[number].flags & STREAM_USED)
+            index_put(table, table->streams[number].hash, number);
     index_free(&old);
     return true;
 }
@@ -362,41 +483,21 @@ static uint32_t hash_of(const struct stream_table *table, struct packet *packet)
     return packet->hash ^ id;
 }
 
-static inline uint64_t load64(const uint8_t *at)
+static struct stream *find(const struct stream_table *table, const struct stream_key *key,
+                           const struct stream_id *id, uint32_t hash)
 {
-    uint64_t value;
+    struct want want = want_of(table, hash);
 
-    memcpy(&value, at, sizeof(value));
-    return value;
-}
+    for (uint32_t line = want.line;; line = next_line(table, line)) {
+        for (unsigned at = 0; at < LINE_PLACES; at++) {
+            uint32_t place = table->index[line].place[at];
+            uint32_t number = place_number(table, place, want.bits);
 
-/* Word by word, as decode() wrote it a moment ago. */
-static inline bool same_key(const struct stream_key *a, const struct stream_key *b)
-{
-    const uint8_t *x = (const uint8_t *)a, *y = (const uint8_t *)b;
-    uint64_t difference = 0;
-
-    for (unsigned i = 0; i < sizeof(*a); i += 8)
-        difference |= load64(x + i) ^ load64(y + i);
-    return !difference;
-}
-
-static inline struct stream *find(const struct stream_table *table, const struct stream_key *key,
-                                  uint32_t hash)
-{
-    uint32_t at = place_of(table, hash);
-
-    for (;; at = (at + 1) & table->index_mask) {
-        const struct place *place = &table->index[at];
-
-        if (!place->stream)
-            return NULL;
-        if (place->hash == hash) {
-            struct stream *stream = &table->streams[place->stream - 1];
-
-            if (same_key(&stream->key, key))
-                return stream;
+            if (number && is_of(table, &table->streams[number - 1], id, key))
+                return &table->streams[number - 1];
         }
+        if (!table->index[line].passed)
+            return NULL;
     }
 }
 
@@ -455,7 +556,7 @@ static struct stream *add(struct stream_table *table, const struct packet *packe
     uint32_t number, n = table->n;
 
     if ((table->free == STREAM_NONE && table->n_touched == table->config.max && !evict(table)) ||
-        (n > table->index_mask / UINT64_C(3) * 2 && !index_grow(table))) {
+        (n >= (uint64_t)table->n_lines * LINE_STREAMS && !index_grow(table))) {
         if (counters)
             counter_add(counters, COUNTER_streams_full, 1);
         return NULL;
@@ -482,35 +583,14 @@ static struct stream *add(struct stream_table *table, const struct packet *packe
     return stream;
 }
 
-/* Takes a place out and moves those behind it that it kept from their own. */
-static void index_remove(struct stream_table *table, uint32_t at)
-{
-    uint32_t mask = table->index_mask, hole = at;
-
-    for (;;) {
-        at = (at + 1) & mask;
-        if (!table->index[at].stream)
-            break;
-        if (((at - place_of(table, table->index[at].hash)) & mask) >= ((at - hole) & mask)) {
-            table->index[hole] = table->index[at];
-            hole = at;
-        }
-    }
-    table->index[hole] = (struct place){0, 0};
-}
-
 static void end(struct stream_table *table, struct stream *stream, enum stream_end why)
 {
-    uint32_t number = (uint32_t)(stream - table->streams), at = place_of(table, stream->hash);
+    uint32_t number = (uint32_t)(stream - table->streams);
 
     if (table->config.sink.ended)
         table->config.sink.ended(table->config.sink.context, stream, why);
     timer_stop(table, stream);
-    while (table->index[at].stream != number + 1) {
-        ensure(table->index[at].stream);
-        at = (at + 1) & table->index_mask;
-    }
-    index_remove(table, at);
+    index_remove(table, stream->hash, number);
     stream_facts_leave(&table->facts, stream->facts);
     stream->flags = 0;
     stream->tcp = STREAM_TCP_NONE;
@@ -547,7 +627,7 @@ static void timer_arm(struct stream_table *table, struct stream *stream, uint64_
         slot = table->slot + 1;
     if (slot >= table->slot + WHEEL_SLOTS)
         slot = table->slot + WHEEL_SLOTS - 1;
-    stream->timer_slot = slot % WHEEL_SLOTS;
+    stream->timer_slot = (uint16_t)(slot % WHEEL_SLOTS);
     head = &table->wheel[stream->timer_slot];
     stream->timer_prev = STREAM_NONE;
     stream->timer_next = *head;

@@ -2,13 +2,18 @@
  *
  * A stream is both directions of one L4 conversation: the innermost 5-tuple from its first packet
  * to close or idle timeout; a new SYN with another ISN on a 5-tuple is a new stream. ICMP and
- * protocols without ports: the pair of addresses. The index is open addressing over entries of
- * 8 bytes (hash, number of the stream), eight to a cache line; the streams lie in one array, their
- * rarely needed facts (names, MAC addresses, tunnel) in another, once for all that share them. All
- * memory is taken at creation. Timeouts by a timer wheel that is re-armed lazily: a packet only
- * writes last_ns.
+ * protocols without ports: the pair of addresses.
  *
- *     for a burst:                stream_prefetch_burst(...)          its lines on their way
+ *     index     cache lines of 15 places; each has the number of a stream and bits of its hash.
+ *               What finds its line full goes to the next, and is counted where it passed
+ *     streams   two cache lines each; a packet that nobody wants touches only the first
+ *     extras    one more for a stream that is dissected or undecided
+ *     facts     rarely asked for (names, MAC and IPv6 addresses, tunnel); streams share them
+ *
+ * All of it is reserved at creation. Timeouts by a timer wheel that is re-armed lazily: a packet
+ * only writes last_ns.
+ *
+ *     for a burst:                stream_prefetch_index(...)          its lines on their way
  *     for each of its packets:    stream_find_or_add(...)             counts, states, orientation
  *     now and then:               stream_table_tick(table, now_ns)    -> ended()
  *     at the end:                 stream_table_finish(...)            -> ended() for all
@@ -18,6 +23,7 @@
 #define DATAPLANE_STREAM_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "../kfl-jit/entry.h"
@@ -71,16 +77,43 @@ enum stream_flags {
     STREAM_QUIET_1 = 1 << 17,
     STREAM_BEGUN_0 = 1 << 18, /* next_seq[0] is certain: by a SYN, or bytes have come (tcp.c) */
     STREAM_BEGUN_1 = 1 << 19,
+    STREAM_WANTED = 1 << 20, /* set when some job may want it or has it; taken away late */
 };
 
 struct l7;
 struct tcp_reassembly;
 
+/* What a packet's stream is known by, out of its struct stream_key: IPv4 addresses are whole, of
+ * IPv6 addresses it has a hash, and they are compared where they are whole, in the facts. */
+struct stream_id {
+    union {
+        uint8_t ip4[2][4];
+        uint64_t ip6;
+    };
+    uint16_t port[2]; /* from here on as in struct stream_key */
+    uint8_t ip_protocol;
+    uint8_t ip_version;
+    uint16_t distinguish;
+};
+
+/* Of a stream that is dissected, or undecided. */
+struct stream_extra {
+    uint64_t lookback_last; /* position of its newest record; LOOKBACK_NONE */
+    uint32_t n_held;        /* packets that count as held (in the lookback, or overwritten there) */
+    uint32_t next_seq[2];   /* by endpoint: next byte expected */
+    uint32_t protos;        /* kfl_stream.protos */
+    struct tcp_reassembly *reassembly; /* while out of order; null */
+    struct l7 *l7;                     /* while a dissector is needed; null */
+    uint32_t l7_seen;                  /* kfl_stream.l7 */
+    uint8_t entries_seen;              /* saturating: has it had an entry of its own? */
+};
+_Static_assert(sizeof(struct stream_extra) <= 64, "one cache line");
+
 /* [2] is by enum kfl_side unless it says by endpoint: the place in the key, packet.sender. */
 struct stream {
     /* first line: each packet */
-    struct stream_key key;
-    uint32_t hash;
+    struct stream_id id;
+    uint32_t facts;      /* what else its first packet said (stream_facts.c) */
     uint32_t plan_epoch; /* the plan its verdict was made by */
     uint64_t last_ns;
     uint32_t flags;    /* enum stream_flags */
@@ -88,29 +121,25 @@ struct stream {
     uint8_t tcp_flags; /* seen */
     uint8_t l4;        /* enum kfl_l4 */
     uint8_t detection; /* enum kfl_detection */
-    /* second line: verdict and counts */
-    uint64_t open;          /* jobs that may still match */
-    uint64_t matched;       /* jobs that record it */
-    uint64_t lookback_last; /* position of its newest record; LOOKBACK_NONE */
-    uint32_t n_held;        /* packets that count as held (in the lookback, or overwritten there) */
     uint32_t packets[2];
-    uint32_t protos; /* kfl_stream.protos */
-    uint32_t isn[2]; /* by endpoint: sequence number before the first byte of data */
     uint64_t bytes[2];
-    /* third line: rare, or TCP with payload */
+    /* second line: its verdict; what is known from the beginning, or needed at the end */
+    uint64_t open;              /* jobs that may still match */
+    uint64_t matched;           /* jobs that record it */
+    struct stream_extra *extra; /* never null; of a stream that has none: stream_no_extra */
     uint64_t first_ns;
     uint64_t number;
-    uint32_t next_seq[2];              /* by endpoint: next byte expected */
-    struct tcp_reassembly *reassembly; /* while out of order; null */
-    struct l7 *l7;                     /* while a dissector is needed; null */
-    uint32_t timer_next, timer_prev;   /* streams in the same slot of the wheel */
-    uint32_t timer_slot;
-    uint32_t facts;       /* what else its first packet said (stream_facts.c) */
-    uint32_t l7_seen;     /* kfl_stream.l7 */
-    uint16_t matches;     /* entries that matched, saturating; for `read` */
-    uint8_t entries_seen; /* saturating: has it had an entry of its own? */
+    uint32_t isn[2]; /* by endpoint: sequence number before the first byte of data */
+    uint32_t timer_next, timer_prev; /* streams in the same slot of the wheel */
+    uint32_t hash;
+    uint16_t timer_slot;
+    uint16_t matches; /* entries that matched, saturating; for `read` */
 };
-_Static_assert(sizeof(struct stream) <= 192, "bench/SCALING.md counts on it");
+_Static_assert(offsetof(struct stream, open) == 64 && sizeof(struct stream) == 128,
+               "bench/SCALING.md counts on it");
+
+/* Nothing held, nothing dissected. Not to be written to: it is constant. */
+extern struct stream_extra *const stream_no_extra;
 
 /* Who knows the names of addresses, asked at a stream's first packet. The texts must hold still
  * for the life of the table. `ts_ns`: time of that packet. -> false: unknown. */
@@ -155,16 +184,22 @@ struct stream_table;
 int stream_table_create(const struct stream_config *config, struct stream_table **ret_table);
 void stream_table_free(struct stream_table *table); /* tells nobody: _finish() does */
 
-/* Hints for a decoded burst, before its packets' streams are asked for. */
-void stream_prefetch_burst(const struct stream_table *table, struct packet *const *burst,
-                           unsigned n);
+/* Before the streams of a decoded burst are asked for, so that they are on their way: first of each
+ * packet, as early as may be, then of all of them. whole: verdicts, too, will be looked at. -> a
+ * hint for stream_find_or_add(). */
+void stream_prefetch_index(const struct stream_table *table, const struct packet *packet);
+uint32_t stream_prefetch(const struct stream_table *table, const struct packet *packet, bool whole);
 
 /* The stream of a decoded packet (not PACKET_NO_IP) with the packet counted in: times, counts,
  * TCP state, orientation. *ret_new: it begins with this packet. When all places are taken, one
- * that is closed and lingers makes room; null when there is none near (counted). */
-struct stream *stream_find_or_add(struct stream_table *table, struct packet *packet, bool *ret_new);
+ * that is closed and lingers makes room; null when there is none near (counted). hint: of
+ * stream_prefetch(), or 0. */
+struct stream *stream_find_or_add(struct stream_table *table, struct packet *packet, uint32_t hint,
+                                  bool *ret_new);
 /* The stream of this key, or null; changes nothing. */
 struct stream *stream_find(const struct stream_table *table, const struct packet *packet);
+/* Gives it an extra of its own, for the rest of its life, if it has none. */
+void stream_extend(struct stream_table *table, struct stream *stream);
 
 /* Ends what has been idle too long. A bounded piece of work: -> streams looked at; as long as it
  * is not 0 there may be more that is due. */
@@ -190,11 +225,15 @@ void stream_view(const struct stream_table *table, const struct stream *stream, 
                  struct kfl_stream *ret_view);
 
 /* The same for a packet whose stream found no room: what its headers say. *ret_stream stands for
- * the stream, of this packet alone and not in any table. */
-void stream_view_packet(const struct packet *packet, struct stream *ret_stream,
-                        struct kfl_stream *ret_view);
+ * the stream, of this packet alone and not in the table, until the next call. */
+void stream_view_packet(const struct stream_table *table, const struct packet *packet,
+                        struct stream *ret_stream, struct kfl_stream *ret_view);
 
-/* Of the view, the name of one endpoint of the key; empty: it has none. */
+/* The key its packets have. table: null, and IPv6 addresses are zero. */
+void stream_key_get(const struct stream_table *table, const struct stream *stream,
+                    struct stream_key *ret_key);
+
+/* Of the view, the name of one endpoint of the key; empty: it has none. table: null, and it is. */
 const char *stream_name(const struct stream_table *table, const struct stream *stream,
                         unsigned endpoint);
 

@@ -18,7 +18,7 @@ int stream_facts_init(struct stream_facts_table *table, uint32_t max)
     table->n_used = 0;
     table->free = STREAM_NONE;
     table->mask = size - 1;
-    table->facts = stream_memory((size_t)max * sizeof(*table->facts));
+    table->facts = stream_memory(((size_t)max + 1) * sizeof(*table->facts));
     table->chain = stream_memory((size_t)size * sizeof(*table->chain)); /* number + 1; 0: empty */
     return table->facts && table->chain ? 0 : -ENOMEM;
 }
@@ -26,7 +26,7 @@ int stream_facts_init(struct stream_facts_table *table, uint32_t max)
 /* Records are few: all chains, and a page for the records. */
 int stream_facts_take(struct stream_facts_table *table)
 {
-    size_t size = (size_t)table->max * sizeof(*table->facts);
+    size_t size = ((size_t)table->max + 1) * sizeof(*table->facts);
     int err = stream_memory_take(table->chain, ((size_t)table->mask + 1) * sizeof(*table->chain));
 
     return err ? err : stream_memory_take(table->facts, size < TAKEN ? size : TAKEN);
@@ -34,7 +34,7 @@ int stream_facts_take(struct stream_facts_table *table)
 
 void stream_facts_done(struct stream_facts_table *table)
 {
-    stream_memory_free(table->facts, (size_t)table->max * sizeof(*table->facts));
+    stream_memory_free(table->facts, ((size_t)table->max + 1) * sizeof(*table->facts));
     stream_memory_free(table->chain, ((size_t)table->mask + 1) * sizeof(*table->chain));
 }
 
@@ -103,6 +103,8 @@ void stream_facts_of(const struct packet *packet, const struct stream_name_sourc
             names->lookup(names->context, packet->key.addr[i], packet->ts_ns, &ret_facts->name[i],
                           &ret_facts->namespace[i]);
     }
+    if ((packet->key.ip_version & ~STREAM_KEY_NO_PORTS) != 4)
+        memcpy(ret_facts->ip6, packet->key.addr, sizeof(ret_facts->ip6));
     ret_facts->tunnel_id = packet->tunnel_id;
     ret_facts->vlan[0] = packet->vlan[0];
     ret_facts->vlan[1] = packet->vlan[1];

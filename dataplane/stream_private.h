@@ -12,6 +12,7 @@
  * talk more than once): they share one record. */
 struct stream_facts {
     const char *name[2], *namespace[2]; /* by endpoint, never null */
+    uint8_t ip6[2][16];                 /* by endpoint; zero for IPv4 */
     uint32_t tunnel_id;
     uint16_t vlan[2];
     uint16_t interface;
@@ -24,9 +25,9 @@ struct stream_facts {
 
 struct stream_facts_table {
     struct stream_facts *facts;
-    uint32_t *chain; /* heads */
-    uint32_t mask;   /* of chain */
-    uint32_t max, n_used, free;
+    uint32_t *chain;            /* heads */
+    uint32_t mask;              /* of chain */
+    uint32_t max, n_used, free; /* facts[max] is for a stream that is not in the table */
 };
 
 int stream_facts_init(struct stream_facts_table *table, uint32_t max); /* stream_facts.c */
@@ -73,7 +74,11 @@ static inline void stream_count(struct stream *stream, const struct packet *pack
 
 /* A stream of this packet's key, nothing counted. */
 void stream_init(struct stream *stream, const struct packet *packet, uint32_t hash);
+/* Where those are kept that belong to no stream of the table. */
+struct stream_facts *stream_facts_spare(const struct stream_table *table, uint32_t *ret_number);
 
+void stream_fill_key(const struct stream *stream, const struct stream_facts *facts,
+                     struct stream_key *ret_key);
 void stream_fill_view(const struct stream *stream, const struct stream_facts *facts, bool ended,
                       struct kfl_stream *ret_view);
 

@@ -100,9 +100,9 @@ static void guess_by_ports(struct stream *stream, unsigned sender)
     unsigned rank[2], client = sender;
 
     for (int i = 0; i < 2; i++)
-        rank[i] = stream->key.port[i] <= WELL_KNOWN_MAX ? 2
-                  : stream->key.port[i] < EPHEMERAL_MIN ? 1
-                                                        : 0;
+        rank[i] = stream->id.port[i] <= WELL_KNOWN_MAX ? 2
+                  : stream->id.port[i] < EPHEMERAL_MIN ? 1
+                                                       : 0;
     if (rank[0] != rank[1])
         client = rank[0] > rank[1];
     if ((stream->flags & STREAM_CLIENT_IS_1) != client)

@@ -56,25 +56,55 @@ enum stream_end stream_end_of(const struct stream *stream)
                                                                                   : STREAM_END_IDLE;
 }
 
-void stream_view_packet(const struct packet *packet, struct stream *ret_stream,
-                        struct kfl_stream *ret_view)
+void stream_view_packet(const struct stream_table *table, const struct packet *packet,
+                        struct stream *ret_stream, struct kfl_stream *ret_view)
 {
     static const struct stream_name_source nobody;
-    struct stream_facts facts;
+    struct stream_facts *facts;
 
     stream_init(ret_stream, packet, packet->hash);
     stream_begin_orientation(ret_stream, packet);
     stream_tcp(ret_stream, packet);
     stream_count(ret_stream, packet);
-    stream_facts_of(packet, &nobody, &facts);
-    stream_fill_view(ret_stream, &facts, false, ret_view);
+    facts = stream_facts_spare(table, &ret_stream->facts);
+    stream_facts_of(packet, &nobody, facts);
+    stream_fill_view(ret_stream, facts, false, ret_view);
+}
+
+/* As struct stream_key has it. */
+static void address_of(const struct stream *stream, const struct stream_facts *facts,
+                       unsigned endpoint, uint8_t ret_addr[static 16])
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+    if ((stream->id.ip_version & ~STREAM_KEY_NO_PORTS) != 4) {
+        if (facts)
+            memcpy(ret_addr, facts->ip6[endpoint], 16);
+        else
+            memset(ret_addr, 0, 16);
+        return;
+    }
+    memcpy(ret_addr, mapped, sizeof(mapped));
+    memcpy(ret_addr + sizeof(mapped), stream->id.ip4[endpoint], 4);
+}
+
+void stream_fill_key(const struct stream *stream, const struct stream_facts *facts,
+                     struct stream_key *ret_key)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        address_of(stream, facts, i, ret_key->addr[i]);
+        ret_key->port[i] = stream->id.port[i];
+    }
+    ret_key->ip_protocol = stream->id.ip_protocol;
+    ret_key->ip_version = stream->id.ip_version;
+    ret_key->distinguish = stream->id.distinguish;
 }
 
 void stream_fill_view(const struct stream *stream, const struct stream_facts *facts, bool ended,
                       struct kfl_stream *ret_view)
 {
     static const struct kfl_capture nowhere = {"", "", "", ""};
-    uint8_t version = stream->key.ip_version & (uint8_t)~STREAM_KEY_NO_PORTS;
+    uint8_t version = stream->id.ip_version & (uint8_t)~STREAM_KEY_NO_PORTS;
 
     *ret_view = (struct kfl_stream){
         .number = stream->number,
@@ -86,13 +116,14 @@ void stream_fill_view(const struct stream *stream, const struct stream_facts *fa
         .tunnel = facts->tunnel,
         .ip_version = version,
         .l4 = stream->l4,
-        .ip_protocol = stream->key.ip_protocol,
+        .ip_protocol = stream->id.ip_protocol,
         .has_ports = stream->l4 & (KFL_L4_TCP | KFL_L4_UDP | KFL_L4_SCTP),
         .has_mac = facts->has_mac,
         .syn_seen = !(stream->l4 & (KFL_L4_TCP | KFL_L4_SCTP)) || (stream->flags & STREAM_SYN_SEEN),
         .oriented = stream->flags & STREAM_ORIENTED,
-        .protos = stream->protos,
-        .l7 = stream->l7_seen,
+        .protos =
+            stream->extra == stream_no_extra ? kfl_protos_of_l4(stream->l4) : stream->extra->protos,
+        .l7 = stream->extra->l7_seen,
         .detection = stream->detection,
         .ended = ended,
         .state = (uint8_t)stream_state(stream, ended),
@@ -105,8 +136,8 @@ void stream_fill_view(const struct stream *stream, const struct stream_facts *fa
     for (unsigned i = 0; i < 2; i++) {
         struct kfl_endpoint *end = &ret_view->end[stream_side(stream, i)];
 
-        memcpy(end->addr, stream->key.addr[i], 16);
-        end->port = stream->key.port[i];
+        address_of(stream, facts, i, end->addr);
+        end->port = stream->id.port[i];
         memcpy(end->mac, facts->mac[i], 6);
         end->name = facts->name[i];
         end->namespace = facts->namespace[i];

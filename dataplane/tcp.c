@@ -120,18 +120,18 @@ void tcp_segment(struct tcp_context *context, struct stream *stream, const struc
     in.present = packet->payload_size < in.size ? packet->payload_size : in.size;
     if (!(stream->flags & known) || (tcp[13] & SYN && !(stream->flags & begun))) {
         stream->flags |= known | (tcp[13] & SYN ? begun : 0);
-        stream->next_seq[in.sender] = in.seq;
+        stream->extra->next_seq[in.sender] = in.seq;
     }
     if (in.size && !(tcp[13] & RST))
         take(context, &in);
-    if (stream->reassembly)
+    if (stream->extra->reassembly)
         acknowledged(context, stream, in.sender, tcp[13] & ACK, be32(tcp + 8), packet->ts_ns);
 }
 
 void tcp_end(struct tcp_context *context, struct stream *stream)
 {
-    while (stream->reassembly) { /* what came first goes first; the last run frees it */
-        struct direction *side = stream->reassembly->direction;
+    while (stream->extra->reassembly) { /* what came first goes first; the last run frees it */
+        struct direction *side = stream->extra->reassembly->direction;
         unsigned sender =
             !side[0].first || (side[1].first && side[1].first->ts_ns < side[0].first->ts_ns);
 
@@ -141,11 +141,11 @@ void tcp_end(struct tcp_context *context, struct stream *stream)
 
 void tcp_drop(struct tcp_context *context, struct stream *stream)
 {
-    struct tcp_reassembly *reassembly = stream->reassembly;
+    struct tcp_reassembly *reassembly = stream->extra->reassembly;
 
     if (!reassembly)
         return;
-    stream->reassembly = NULL;
+    stream->extra->reassembly = NULL;
     for (int i = 0; i < 2; i++)
         for (struct segment *s = reassembly->direction[i].first, *next; s; s = next) {
             next = s->next;
@@ -161,13 +161,13 @@ void tcp_drop(struct tcp_context *context, struct stream *stream)
 static void take(struct tcp_context *context, const struct incoming *in)
 {
     struct stream *stream = in->stream;
-    int32_t ahead = distance(in->seq, stream->next_seq[in->sender]);
+    int32_t ahead = distance(in->seq, stream->extra->next_seq[in->sender]);
     uint32_t begun = (uint32_t)STREAM_BEGUN_0 << in->sender;
     bool fits;
 
     /* The packet that came first was not the first one (nor is this a keep-alive's byte). */
     if (ahead < 0 && in->size > 1 && !(stream->flags & begun)) {
-        stream->next_seq[in->sender] = in->seq;
+        stream->extra->next_seq[in->sender] = in->seq;
         ahead = 0;
     }
     stream->flags |= begun;
@@ -183,22 +183,22 @@ static void take(struct tcp_context *context, const struct incoming *in)
         return;
     }
     count(context, COUNTER_tcp_out_of_order);
-    while (!(fits = insert(context, in)) && stream->reassembly &&
-           stream->reassembly->direction[in->sender].first) {
+    while (!(fits = insert(context, in)) && stream->extra->reassembly &&
+           stream->extra->reassembly->direction[in->sender].first) {
         give_up_hole(context, stream, in->sender);
-        if (distance(in->seq, stream->next_seq[in->sender]) <= 0)
+        if (distance(in->seq, stream->extra->next_seq[in->sender]) <= 0)
             break;
     }
     if (fits)
         return;
-    ahead = distance(in->seq, stream->next_seq[in->sender]);
+    ahead = distance(in->seq, stream->extra->next_seq[in->sender]);
     if (ahead > 0) { /* no room at all: the hole before it is given up at once */
         count(context, COUNTER_tcp_gaps);
-        stream->next_seq[in->sender] = in->seq;
+        stream->extra->next_seq[in->sender] = in->seq;
         context->config.sink.gap(context->config.sink.context, stream,
                                  stream_side(stream, in->sender), (uint32_t)ahead);
     }
-    if (distance(in->seq, stream->next_seq[in->sender]) + (int64_t)in->size > 0) {
+    if (distance(in->seq, stream->extra->next_seq[in->sender]) + (int64_t)in->size > 0) {
         deliver(context, in);
         drain(context, stream, in->sender);
     }
@@ -209,11 +209,11 @@ static void deliver(struct tcp_context *context, const struct incoming *in)
 {
     struct stream *stream = in->stream;
     const struct tcp_sink *sink = &context->config.sink;
-    uint32_t known = stream->next_seq[in->sender] - in->seq;
+    uint32_t known = stream->extra->next_seq[in->sender] - in->seq;
     uint32_t present = in->present > known ? in->present - known : 0;
     uint32_t missing = in->size - known - present;
 
-    stream->next_seq[in->sender] = in->seq + in->size;
+    stream->extra->next_seq[in->sender] = in->seq + in->size;
     if (present)
         sink->data(sink->context, stream, stream_side(stream, in->sender),
                    in->packet->data + in->packet->payload + known, present, in->packet->ts_ns);
@@ -227,7 +227,7 @@ static bool reassembly_begin(struct tcp_context *context, struct stream *stream)
 {
     struct tcp_reassembly *reassembly;
 
-    if (stream->reassembly)
+    if (stream->extra->reassembly)
         return true;
     if (context->n_streams >= context->config.streams_max)
         return false;
@@ -235,14 +235,14 @@ static bool reassembly_begin(struct tcp_context *context, struct stream *stream)
     if (!reassembly)
         return false;
     memset(reassembly, 0, sizeof(*reassembly));
-    stream->reassembly = reassembly;
+    stream->extra->reassembly = reassembly;
     context->n_streams++;
     return true;
 }
 
 static void reassembly_end_if_empty(struct tcp_context *context, struct stream *stream)
 {
-    struct tcp_reassembly *reassembly = stream->reassembly;
+    struct tcp_reassembly *reassembly = stream->extra->reassembly;
 
     if (reassembly && !reassembly->direction[0].first && !reassembly->direction[1].first)
         tcp_drop(context, stream);
@@ -329,7 +329,7 @@ static bool insert(struct tcp_context *context, const struct incoming *in)
 
     if (!reassembly_begin(context, in->stream))
         return false;
-    direction = &in->stream->reassembly->direction[in->sender];
+    direction = &in->stream->extra->reassembly->direction[in->sender];
     fits = insert_between(context, in, direction, in->seq, in->seq + in->present, &overlap);
     if (fits && in->present < in->size)
         fits = insert_between(context, in, direction, in->seq + in->present, in->seq + in->size,
@@ -375,21 +375,21 @@ static void drain(struct tcp_context *context, struct stream *stream, unsigned s
 {
     const struct tcp_sink *sink = &context->config.sink;
 
-    while (stream->reassembly) {
-        struct direction *direction = &stream->reassembly->direction[sender];
+    while (stream->extra->reassembly) {
+        struct direction *direction = &stream->extra->reassembly->direction[sender];
         struct segment *run = direction->first;
         uint32_t known;
 
-        if (!run || distance(run->seq, stream->next_seq[sender]) > 0)
+        if (!run || distance(run->seq, stream->extra->next_seq[sender]) > 0)
             break;
         run = pop(context, direction);
         direction->acked_packets = 0;
-        known = stream->next_seq[sender] - run->seq;
+        known = stream->extra->next_seq[sender] - run->seq;
         if (known < run->size) {
             const uint8_t *bytes = run_bytes(context, run, known);
             enum kfl_side side = stream_side(stream, sender);
 
-            stream->next_seq[sender] = run->seq + run->size;
+            stream->extra->next_seq[sender] = run->seq + run->size;
             if (bytes) {
                 sink->data(sink->context, stream, side, bytes, run->size - known, run->ts_ns);
             } else {
@@ -406,10 +406,10 @@ static void drain(struct tcp_context *context, struct stream *stream, unsigned s
 static void give_up_hole(struct tcp_context *context, struct stream *stream, unsigned sender)
 {
     const struct tcp_sink *sink = &context->config.sink;
-    struct segment *first = stream->reassembly->direction[sender].first;
-    uint32_t size = first->seq - stream->next_seq[sender];
+    struct segment *first = stream->extra->reassembly->direction[sender].first;
+    uint32_t size = first->seq - stream->extra->next_seq[sender];
 
-    stream->next_seq[sender] = first->seq;
+    stream->extra->next_seq[sender] = first->seq;
     if (size) {
         count(context, COUNTER_tcp_gaps);
         sink->gap(sink->context, stream, stream_side(stream, sender), size);
@@ -424,9 +424,9 @@ static void acknowledged(struct tcp_context *context, struct stream *stream, uns
     for (unsigned i = 0; i < 2; i++) {
         struct direction *direction;
 
-        if (!stream->reassembly)
+        if (!stream->extra->reassembly)
             return;
-        direction = &stream->reassembly->direction[i];
+        direction = &stream->extra->reassembly->direction[i];
         if (!direction->first)
             continue;
         if (direction->acked_packets)

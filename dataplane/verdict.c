@@ -32,11 +32,12 @@ static bool is_nobodys(const struct stream *stream);
 
 void verdict_begin(struct classifier *classifier, struct stream *stream)
 {
-    stream->lookback_last = LOOKBACK_NONE;
     stream->open = classifier->jobs;
     stream->plan_epoch = classifier->plan ? classifier->plan->epoch : 0;
-    if (stream->open)
+    if (stream->open) {
+        stream->flags |= STREAM_WANTED;
         verdict_stream(classifier, stream, false);
+    }
 }
 
 void verdict_refresh(struct classifier *classifier, struct stream *stream)
@@ -50,6 +51,8 @@ void verdict_refresh(struct classifier *classifier, struct stream *stream)
     stream->plan_epoch = plan->epoch;
     stream->matched &= jobs & ~new;
     stream->open = (stream->open & jobs & ~new) | (new &jobs & ~plan->fresh);
+    if (stream->open | stream->matched)
+        stream->flags |= STREAM_WANTED;
     if (stream->open)
         verdict_stream(classifier, stream, false);
     else
@@ -69,9 +72,11 @@ void verdict_stream(struct classifier *classifier, struct stream *stream, bool e
     if (verdict.matched & classifier->limited)
         admit_stream(classifier, stream, &verdict);
     settle_by(classifier, stream, &verdict);
-    if (!ended && !stream->l7 && !(stream->flags & STREAM_L7_DONE) &&
-        need(classifier, stream, &view) && !(stream->key.ip_version & STREAM_KEY_NO_PORTS))
+    if (!ended && !stream->extra->l7 && !(stream->flags & STREAM_L7_DONE) &&
+        need(classifier, stream, &view) && !(stream->id.ip_version & STREAM_KEY_NO_PORTS)) {
+        stream_extend(classifier->streams, stream);
         l7_open(classifier->l7, stream);
+    }
 }
 
 void verdict_entry(void *context, struct stream *stream, struct kfl_entry *entry)
@@ -118,7 +123,7 @@ void verdict_ended(void *context, struct stream *stream, enum stream_end why)
     classifier->ending = stream;
     l4_ask = stream->matched & ~entry_slots(classifier, stream);
     close_l7(classifier, stream, why);
-    if (!stream->entries_seen)
+    if (!stream->extra->entries_seen)
         l4_ask = stream->open | stream->matched;
     about_l4_entry(classifier, stream, l4_ask);
     while (waiting_next(classifier->waiting, stream, &entry, &ask))
@@ -127,7 +132,7 @@ void verdict_ended(void *context, struct stream *stream, enum stream_end why)
         verdict_stream(classifier, stream, true);
     stream->open = 0;
     past_finish(&classifier->past, stream, classifier->now_ns);
-    if (stream->n_held)
+    if (stream->extra->n_held)
         past_discard(&classifier->past, stream);
     stream_view(classifier->streams, stream, true, &view);
     recorder->ops->ended(recorder, stream->matched, stream, &view);
@@ -178,7 +183,7 @@ static void admit_stream(struct classifier *classifier, struct stream *stream,
 {
     uint64_t limited = verdict->matched & stream->open & classifier->limited, admitted;
 
-    if (stream->entries_seen && stream->l7) {
+    if (stream->extra->entries_seen && stream->extra->l7) {
         verdict->matched &= ~limited;
         return;
     }
@@ -213,7 +218,7 @@ static void settle(struct classifier *classifier, struct stream *stream)
 {
     if (stream->open)
         return;
-    if (stream->l7 && !(stream->matched && entry_slots(classifier, stream))) {
+    if (stream->extra->l7 && !(stream->matched && entry_slots(classifier, stream))) {
         l7_drop(classifier->l7, stream);
         if (stream->l4 == KFL_L4_TCP)
             tcp_drop(classifier->tcp, stream);
@@ -304,7 +309,7 @@ static void about_l4_entry(struct classifier *classifier, struct stream *stream,
 /* Out for all jobs, and nothing of it is kept. */
 static bool is_nobodys(const struct stream *stream)
 {
-    return !(stream->open | stream->matched) && !stream->n_held && !stream->l7 &&
+    return !(stream->open | stream->matched) && !stream->extra->n_held && !stream->extra->l7 &&
            !(stream->flags & (STREAM_WAITS | STREAM_MOVING));
 }
 
@@ -318,10 +323,10 @@ static void close_l7(struct classifier *classifier, struct stream *stream, enum 
         [STREAM_END_STOP] = L7_END_STOP,
     };
 
-    if (!stream->l7)
+    if (!stream->extra->l7)
         return;
     if (stream->l4 == KFL_L4_TCP)
         tcp_end(classifier->tcp, stream);
-    if (stream->l7)
+    if (stream->extra->l7)
         l7_close(classifier->l7, stream, end[why]);
 }

@@ -82,8 +82,8 @@ int main(int argc, char **argv)
                                      .tv_nsec = (long)((ahead - (double)(time_t)ahead) * 1e9)};
 
             nanosleep(&pause, NULL);
-        } else if (ahead < -BEHIND) { /* the device has room for a few hundred: no leap after a pause */
-            begun += -ahead;
+        } else if (ahead < -BEHIND) {
+            begun += -ahead; /* no leap after a pause: the device has room for a few hundred */
         }
         for (unsigned i = 0; i < BATCH; i++)
             vectors[i] = (struct iovec){frames[(sent + i) % FRAMES], SIZE};

@@ -35,18 +35,19 @@ char *l7_play(const struct l7_play *play)
     struct l7_sink sink = {.entry = on_entry, .protocol = on_protocol, .context = &text};
     struct l7_config config = {.memory = 8 << 20};
     struct l7_context *context;
-    struct stream stream = {.l4 = (uint8_t)play->l4, .flags = STREAM_SYN_SEEN};
+    struct stream_extra extra = {0};
+    struct stream stream = {.l4 = (uint8_t)play->l4, .flags = STREAM_SYN_SEEN, .extra = &extra};
     uint64_t ts_ns = 0;
     size_t total = 0;
 
     if (l7_context_create(&config, &sink, &context))
         abort();
     l7_context_demand(context, play->demand ? play->demand : &kfl_demand_all);
-    stream.key.port[play->swapped] = 40000;
-    stream.key.port[!play->swapped] = play->port;
-    memcpy(stream.key.addr[play->swapped], "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\0\0\1", 16);
-    memcpy(stream.key.addr[!play->swapped], "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\0\0\2", 16);
-    stream.key.ip_version = 4;
+    stream.id.port[play->swapped] = 40000;
+    stream.id.port[!play->swapped] = play->port;
+    memcpy(stream.id.ip4[play->swapped], "\x0a\0\0\1", 4);
+    memcpy(stream.id.ip4[!play->swapped], "\x0a\0\0\2", 4);
+    stream.id.ip_version = 4;
     if (!play->swapped)
         stream.flags |= STREAM_ORIENTED;
     print(&text, "%s", "");

@@ -54,7 +54,7 @@ static void take(struct fragment_table *fragments, const struct packet *burst, u
     n = fragment_burst(fragments, burst, n, out, n ? burst[0].ts_ns : 0, all);
     for (unsigned i = 0; i < n; i++)
         if (!(out[i].flags & PACKET_NO_IP))
-            stream_find_or_add(table, &out[i], &new);
+            stream_find_or_add(table, &out[i], 0, &new);
 }
 
 int main(int argc, char **argv)

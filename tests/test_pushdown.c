@@ -15,6 +15,7 @@
 #include "../dataplane/decode.h"
 #include "../dataplane/source.h"
 #include "../dataplane/stream.h"
+#include "../kfl-jit/ensure.h"
 #include "../kfl-jit/kfl.h"
 #include "frames.h"
 #include "kfl_random.h"
@@ -169,6 +170,8 @@ static void in_force(const struct kfl_plan *plan, uint32_t epoch)
     capture_filter_narrow(filter, condition);
 }
 
+static struct stream_table *table; /* empty: for views of packets alone */
+
 /* By the tree, of a stream whose first packet it is and of which nothing else is known. */
 static bool out(const struct kfl_plan *plan, const struct packet *packet)
 {
@@ -177,7 +180,7 @@ static bool out(const struct kfl_plan *plan, const struct packet *packet)
 
     if (packet->flags & PACKET_NO_IP)
         return true;
-    stream_view_packet(packet, &stream, &view);
+    stream_view_packet(table, packet, &stream, &view);
     view.oriented = false;
     return kfl_plan_stream(plan, 0, &view, 1 << 3).out;
 }
@@ -502,5 +505,10 @@ int main(int argc, char **argv)
         {NULL, NULL},
     };
 
-    return tap_main(argc, argv, "pushdown", tests);
+    int status;
+
+    ensure(!stream_table_create(&(struct stream_config){.max = 1}, &table));
+    status = tap_main(argc, argv, "pushdown", tests);
+    stream_table_free(table);
+    return status;
 }

@@ -59,7 +59,7 @@ static struct stream *packet(const char *words, bool reverse, uint64_t ts_ns)
     struct packet p = made(words, reverse, ts_ns);
     bool new;
 
-    return stream_find_or_add(table, &p, &new);
+    return stream_find_or_add(table, &p, 0, &new);
 }
 
 /* A TCP packet with flags and sequence number. */
@@ -71,7 +71,7 @@ static struct stream *tcp(bool reverse, unsigned flags, uint32_t seq)
     frame.space[frame.at + 47] = (uint8_t)flags;
     put32(frame.space + frame.at + 38, seq);
     decode(&p, 3);
-    return stream_find_or_add(table, &p, &new);
+    return stream_find_or_add(table, &p, 0, &new);
 }
 
 enum { FIN = 1, SYN = 2, RST = 4, ACK = 16, C = 0, S = 1 };
@@ -253,7 +253,7 @@ static void the_view_has_what_the_first_packet_said(void)
     begin(config);
     p = made("eth vlan:7 ip4 udp:4789 vxlan:42 eth ip4 udp:53 data:9", true, SECOND);
     memcpy(frame.space + frame.at, "\1\2\3\4\5\6\7\x8\x9\xa\xb\xc", 12);
-    stream = stream_find_or_add(table, &p, &(bool){0});
+    stream = stream_find_or_add(table, &p, 0, &(bool){0});
     packet("eth ip4 udp:53 data:9", false, 2 * SECOND);
     stream_view(table, stream, false, &view);
     CU_ASSERT_EQUAL(view.number, 5);
@@ -384,11 +384,13 @@ static void random_packets_agree_with_a_naive_map(void)
             unsigned port = (unsigned)rand() % PORTS;
             struct packet p = made("eth ip4 udp:53", rand() & 1, SECOND + i * (SECOND / 1000));
             struct stream *stream;
+            uint32_t hint;
             bool new;
 
             p.key.port[1] = (uint16_t)port;
             p.hash = port * 2654435761u % 512; /* many meet */
-            stream = stream_find_or_add(table, &p, &new);
+            hint = rand() % 3 ? stream_prefetch(table, &p, true) : (unsigned)rand() % 2501;
+            stream = stream_find_or_add(table, &p, hint, &new);
             CU_ASSERT_EQUAL(stream == NULL, !naive[port].open && n_open == 2500);
             if (!stream)
                 continue;
@@ -408,7 +410,7 @@ static void random_packets_agree_with_a_naive_map(void)
                 uint64_t old = p.ts_ns;
 
                 while ((s = stream_table_walk(table, &place)))
-                    if (s->key.port[1] % 37 == i % 37)
+                    if (s->id.port[1] % 37 == i % 37)
                         s->last_ns = 0;
                 stream_table_tick(table, old + 21 * SECOND / 10000);
                 for (unsigned k = 0; k < PORTS; k++) {
@@ -431,6 +433,67 @@ static void random_packets_agree_with_a_naive_map(void)
     tap_note("seed %u", seed);
 }
 
+static void the_index_grows(void)
+{
+    enum { STREAMS = 70000 };
+    struct packet p = made("eth ip4 udp:53", false, SECOND);
+    bool new;
+
+    begin((struct stream_config){.max = 100000, .grow = true});
+    for (int again = 0; again < 2; again++)
+        for (uint32_t i = 0; i < STREAMS; i++) {
+            struct stream *stream;
+
+            memcpy(p.key.addr[0] + 12, &i, 4);
+            p.hash = i * 2654435761u;
+            stream = stream_find_or_add(table, &p, 0, &new);
+            CU_ASSERT_PTR_NOT_NULL_FATAL(stream);
+            CU_ASSERT(new == !again && stream->number == i);
+        }
+    finish();
+}
+
+/* Two pairs of addresses that are the same for what a stream's first line knows of them. */
+static void addresses_of_ipv6_are_compared_whole(void)
+{
+    static const uint64_t factor = UINT64_C(0x9e3779b97f4a7c15);
+    struct packet a = made("eth ip6 udp:53", false, SECOND), b = a;
+    uint64_t words[4], fold = 0, other = 0;
+    struct stream *streams[2], spare;
+    struct kfl_stream view;
+    struct stream_key key;
+    bool new;
+
+    memcpy(words, a.key.addr, sizeof(words));
+    words[2] ^= 0x100;
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t word;
+
+        memcpy(&word, a.key.addr[0] + i * 8, 8);
+        fold = (fold ^ word) * factor;
+        other = (other ^ words[i]) * factor;
+    }
+    words[3] ^= fold ^ other;
+    memcpy(b.key.addr, words, sizeof(words));
+    begin((struct stream_config){.max = 8});
+    streams[0] = stream_find_or_add(table, &a, 0, &new);
+    streams[1] = stream_find_or_add(table, &b, 0, &new);
+    CU_ASSERT_FATAL(new &&streams[0] != streams[1]);
+    CU_ASSERT_EQUAL(streams[0]->id.ip6, streams[1]->id.ip6);
+    CU_ASSERT_PTR_EQUAL(stream_find(table, &a), streams[0]);
+    CU_ASSERT_PTR_EQUAL(stream_find(table, &b), streams[1]);
+    stream_view_packet(table, &b, &spare, &view);
+    for (unsigned i = 0; i < 2; i++) {
+        const struct packet *packet = i ? &b : &a;
+
+        stream_key_get(table, streams[i], &key);
+        CU_ASSERT(!memcmp(&key, &packet->key, sizeof(key)));
+    }
+    stream_key_get(table, &spare, &key);
+    CU_ASSERT(!memcmp(&key, &b.key, sizeof(key)));
+    finish();
+}
+
 int main(int argc, char **argv)
 {
     static const struct tap_test tests[] = {
@@ -443,6 +506,8 @@ int main(int argc, char **argv)
         {"VLAN and tunnel make streams only when asked to",
          vlan_and_tunnel_make_streams_only_when_asked_to},
         {"random packets agree with a naive map", random_packets_agree_with_a_naive_map},
+        {"the index grows", the_index_grows},
+        {"addresses of IPv6 are compared whole", addresses_of_ipv6_are_compared_whole},
         {0},
     };
     return tap_main(argc, argv, "stream", tests);

@@ -68,7 +68,7 @@ static void begin(bool with_lookback, uint32_t segments_max, uint32_t stream_seg
 static void finish(void)
 {
     tcp_end(tcp, stream);
-    CU_ASSERT_PTR_NULL(stream->reassembly);
+    CU_ASSERT_PTR_NULL(stream->extra->reassembly);
     tcp_context_free(tcp);
     stream_table_free(table);
     lookback_free(lookback);
@@ -111,8 +111,9 @@ static void send(struct piece piece)
     if (piece.present)
         packet.caplen -= piece.size - piece.present;
     decode(&packet, 1);
-    stream = stream_find_or_add(table, &packet, &new);
+    stream = stream_find_or_add(table, &packet, 0, &new);
     CU_ASSERT_PTR_NOT_NULL_FATAL(stream);
+    stream_extend(table, stream);
     if (lookback)
         position = lookback_append(lookback, &packet, false, LOOKBACK_NONE);
     tcp_segment(tcp, stream, &packet, position);
@@ -146,7 +147,7 @@ static void segments_in_order_come_at_once(void)
         send((struct piece){KFL_SERVER, 50 * i, 50});
         CU_ASSERT(came(KFL_SERVER, 50 * (i + 1), 0, 0));
     }
-    CU_ASSERT_PTR_NULL(stream->reassembly);
+    CU_ASSERT_PTR_NULL(stream->extra->reassembly);
     finish();
 }
 
@@ -158,7 +159,7 @@ static void permute(unsigned order[], unsigned n, unsigned at, bool with_lookbac
         for (unsigned i = 0; i < n; i++)
             send((struct piece){KFL_SERVER, 100 * order[i], 100});
         CU_ASSERT(came(KFL_SERVER, 100 * n, 0, 0));
-        CU_ASSERT_PTR_NULL(stream->reassembly);
+        CU_ASSERT_PTR_NULL(stream->extra->reassembly);
         finish();
         return;
     }
@@ -273,7 +274,7 @@ static void a_lost_segment_is_a_gap_when_it_was_acknowledged(void)
     CU_ASSERT(n > 1 && n < 100); /* its data may come after its acknowledgement */
     CU_ASSERT(came(KFL_SERVER, 300, 100, 100));
     CU_ASSERT_EQUAL(counter_get(&counters, COUNTER_tcp_gaps), 1);
-    CU_ASSERT_PTR_NULL(stream->reassembly);
+    CU_ASSERT_PTR_NULL(stream->extra->reassembly);
     send((struct piece){KFL_SERVER, 100, 100}); /* too late */
     CU_ASSERT_EQUAL(n_got[KFL_SERVER], 300);
     finish();
@@ -325,7 +326,7 @@ static void bounds_make_holes_not_growth(void)
     handshake();
     for (unsigned i = 1; i < 40; i += 2)
         send((struct piece){KFL_CLIENT, 50 * i, 50});
-    CU_ASSERT(stream->reassembly != NULL);
+    CU_ASSERT(stream->extra->reassembly != NULL);
     CU_ASSERT(n_got[KFL_CLIENT] > 50 * 20);
     finish();
     begin(false, 3, 8);
@@ -349,7 +350,7 @@ static void the_sink_may_drop_the_stream(void)
     send((struct piece){KFL_CLIENT, 200, 100});
     drop_at_data = true;
     send((struct piece){KFL_CLIENT, 0, 100});
-    CU_ASSERT_PTR_NULL(stream->reassembly);
+    CU_ASSERT_PTR_NULL(stream->extra->reassembly);
     finish();
 }
 

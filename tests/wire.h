@@ -187,7 +187,7 @@ static inline void wire_ended(struct recorder *base, uint64_t slots, const struc
                               const struct kfl_stream *view)
 {
     CU_ASSERT(view->ended);
-    CU_ASSERT_EQUAL(stream->n_held, 0);
+    CU_ASSERT_EQUAL(stream->extra->n_held, 0);
     ((struct wire_recorder *)base)->n_ended++;
 }
 

@@ -22,6 +22,18 @@ const char *stream_name(const struct stream_table *table, const struct stream *s
     return endpoint ? "server.lab" : "";
 }
 
+void stream_key_get(const struct stream_table *table, const struct stream *stream,
+                    struct stream_key *ret_key)
+{
+    *ret_key = (struct stream_key){.port = {stream->id.port[0], stream->id.port[1]},
+                                   .ip_protocol = stream->id.ip_protocol,
+                                   .ip_version = stream->id.ip_version};
+    for (unsigned i = 0; i < 2; i++) {
+        memset(ret_key->addr[i] + 10, 0xff, 2);
+        memcpy(ret_key->addr[i] + 12, stream->id.ip4[i], 4);
+    }
+}
+
 void lab_begin(struct lab *lab, const char *parent, const struct writer_config *config)
 {
     struct writer_config c = config ? *config : (struct writer_config){0};
@@ -121,18 +133,14 @@ void lab_events(struct lab *lab)
 
 struct stream lab_stream(uint64_t number)
 {
-    struct stream stream = {.number = number, .l4 = KFL_L4_TCP};
-
-    for (unsigned i = 0; i < 2; i++) {
-        memset(stream.key.addr[i] + 10, 0xff, 2);
-        stream.key.addr[i][12] = 10;
-        stream.key.addr[i][15] = (uint8_t)(i + 1);
-    }
-    stream.key.port[0] = (uint16_t)(1024 + number % 60000);
-    stream.key.port[1] = 80;
-    stream.key.ip_protocol = 6;
-    stream.key.ip_version = 4;
-    return stream;
+    return (struct stream){
+        .id = {.ip4 = {{10, 0, 0, 1}, {10, 0, 0, 2}},
+               .port = {(uint16_t)(1024 + number % 60000), 80},
+               .ip_protocol = 6,
+               .ip_version = 4},
+        .number = number,
+        .l4 = KFL_L4_TCP,
+    };
 }
 
 void lab_frame(uint8_t *frame, uint32_t size, const struct stream *stream, uint64_t ts_ns)
@@ -146,8 +154,8 @@ void lab_frame(uint8_t *frame, uint32_t size, const struct stream *stream, uint6
     memcpy(frame, head, sizeof(head));
     frame[16] = (uint8_t)(ip_size >> 8);
     frame[17] = (uint8_t)ip_size;
-    frame[34] = (uint8_t)(stream->key.port[0] >> 8);
-    frame[35] = (uint8_t)stream->key.port[0];
+    frame[34] = (uint8_t)(stream->id.port[0] >> 8);
+    frame[35] = (uint8_t)stream->id.port[0];
     frame[37] = 80;
     frame[46] = 0x50;
     frame[47] = 0x10;

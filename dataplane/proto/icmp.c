@@ -24,7 +24,8 @@ enum {
 static enum l7_probe icmp_probe(const struct l7_probe_input *input, bool *ret_swap);
 static void icmp_datagram(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size);
 
-static void echo(struct l7 *l7, enum kfl_side side, int version, const uint8_t *data, size_t size);
+static void echo(struct l7 *l7, enum kfl_side side, const uint8_t *from, int version,
+                 const uint8_t *data, size_t size);
 static void request_facts(struct fact_tape *tape, const uint8_t *from, int version,
                           const uint8_t *data, size_t size);
 static void quoted_facts(struct fact_tape *tape, const uint8_t *data, size_t size);
@@ -56,15 +57,17 @@ static enum l7_probe icmp_probe(const struct l7_probe_input *input, bool *ret_sw
 static void icmp_datagram(struct l7 *l7, enum kfl_side side, const uint8_t *data, size_t size)
 {
     static const uint8_t mapped[12] = "\0\0\0\0\0\0\0\0\0\0\xff\xff";
-    const uint8_t *from = l7_address(l7, side);
-    int version = memcmp(from, mapped, sizeof(mapped)) ? 6 : 4;
+    uint8_t from[16];
     struct l7_half *half;
+    int version;
 
     if (size < 4)
         return;
+    l7_address(l7, side, from);
+    version = memcmp(from, mapped, sizeof(mapped)) ? 6 : 4;
     if (size >= 8 && (version == 4 ? data[0] == ECHO_4 || data[0] == ECHO_REPLY_4
                                    : data[0] == ECHO_6 || data[0] == ECHO_REPLY_6)) {
-        echo(l7, side, version, data, size);
+        echo(l7, side, from, version, data, size);
         return;
     }
     half = l7_half_new(l7, KFL_CLIENT, L7_IN_ORDER);
@@ -75,7 +78,8 @@ static void icmp_datagram(struct l7 *l7, enum kfl_side side, const uint8_t *data
     l7_single(l7, half);
 }
 
-static void echo(struct l7 *l7, enum kfl_side side, int version, const uint8_t *data, size_t size)
+static void echo(struct l7 *l7, enum kfl_side side, const uint8_t *from, int version,
+                 const uint8_t *data, size_t size)
 {
     bool reply = data[0] == ECHO_REPLY_4 || data[0] == ECHO_REPLY_6;
     uint16_t identifier = (uint16_t)(data[4] << 8 | data[5]);
@@ -91,7 +95,7 @@ static void echo(struct l7 *l7, enum kfl_side side, int version, const uint8_t *
         fact_int(tape, KFL_FIELD_ICMP_RESPONSE_SEQUENCE, sequence);
         fact_int(tape, KFL_FIELD_ICMP_RESPONSE_LENGTH, (int64_t)size);
     } else {
-        request_facts(tape, l7_address(l7, side), version, data, size);
+        request_facts(tape, from, version, data, size);
         fact_int(tape, KFL_FIELD_ICMP_REQUEST_IDENTIFIER, identifier);
         fact_int(tape, KFL_FIELD_ICMP_REQUEST_SEQUENCE, sequence);
     }

@@ -20,7 +20,8 @@ static void on_protocol(void *context, struct stream *stream);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct l7_context *context;
-    struct stream stream = {.flags = STREAM_SYN_SEEN, .key = {.port = {40000, 80}}};
+    struct stream_extra extra = {0};
+    struct stream stream = {.flags = STREAM_SYN_SEEN, .id = {.port = {40000, 80}}, .extra = &extra};
     const struct dissector *dissector;
     uint64_t ts_ns = 1;
     uint8_t flags;
@@ -48,8 +49,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (l7_open(context, &stream))
         abort();
     if (dissector)
-        l7_start(stream.l7, dissector);
-    for (size_t at = 2; at + 3 <= size && stream.l7;) {
+        l7_start(stream.extra->l7, dissector);
+    for (size_t at = 2; at + 3 <= size && stream.extra->l7;) {
         enum kfl_side side = data[at] & 1;
         bool gap = data[at] & 0x80;
         size_t n = (size_t)(data[at + 1] << 8 | data[at + 2]);
@@ -74,11 +75,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         free(piece);
         at += n;
         ts_ns += 7;
-        if (stream.l7)
+        if (stream.extra->l7)
             l7_timeout(context, &stream, ts_ns);
     }
     l7_close(context, &stream, flags >> 3 & 3);
-    if (stream.l7 || pool_used(context->pool))
+    if (stream.extra->l7 || pool_used(context->pool))
         abort(); /* a leak */
     return 0;
 }

@@ -37,7 +37,7 @@ static void on_gap(void *context, struct stream *stream, enum kfl_side side, uin
 static void on_ended(void *context, struct stream *stream, enum stream_end why)
 {
     tcp_end(tcp, stream);
-    ensure(!stream->reassembly);
+    ensure(!stream->extra->reassembly);
     n_open--;
 }
 
@@ -51,10 +51,11 @@ static void take(struct stream_table *table, struct fragment_assembler *assemble
 
     if (packet->flags & PACKET_NO_IP)
         return;
-    stream = stream_find_or_add(table, packet, &new);
+    stream = stream_find_or_add(table, packet, 0, &new);
     if (!stream)
         return;
     n_open += new;
+    stream_extend(table, stream);
     stream_view(table, stream, false, &view);
     ensure(view.packets[0] + view.packets[1] > 0);
     if (packet->flags & PACKET_FRAGMENT)
