@@ -384,7 +384,7 @@ int main(int argc, char **argv)
     print_spread("ns_packet", spread_of(cpu, options.rounds, packets));
     print_spread("wall_ns_packet", spread_of(wall, options.rounds, packets));
     print_spread("end_ns_stream",
-                 spread_of(end, options.rounds, (double)result.counters[COUNTER_streams]));
+                 spread_of(end, options.rounds, (double)result.counters[COUNTER_streams] + 1));
     print_spread("bpf_ns_packet", spread_of(theirs, options.rounds, n));
     printf("\"rss\":%llu,\"written\":%llu,\"recorded\":%llu,\"discarded\":%llu,"
            "\"dropped\":%llu,\"difference\":%lld}\n",

@@ -104,6 +104,7 @@ void classifier_burst(struct classifier *classifier, struct packet *burst, unsig
         for (unsigned i = 0; i < n_wanted; i++)
             hint[i] = stream_prefetch(classifier->streams, wanted[i], keeps);
         classifier->keeps = false;
+        classifier->follows = n_wanted;
         for (unsigned i = 0; i < n_wanted; i++)
             one_packet(classifier, wanted[i], hint[i]);
     }
@@ -113,7 +114,7 @@ void classifier_burst(struct classifier *classifier, struct packet *burst, unsig
 void classifier_prefetch(const struct classifier *classifier, const struct packet *burst,
                          unsigned n)
 {
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < n && classifier->follows; i++)
         stream_prefetch_index(classifier->streams, &burst[i]);
 }
 

@@ -22,7 +22,8 @@ struct classifier {
     uint32_t later;       /* 1 while the packet at hand is counted in its stream
                              but not recorded nor appended */
     uint32_t n_discarded; /* of the burst */
-    bool keeps;           /* ... some packet of it is wanted, or may be */
+    bool follows;         /* ... the stream of some packet of it was looked for */
+    bool keeps;           /* ... and is wanted, or may be */
     uint32_t sweep;       /* place in the stream table */
     struct stream_table *streams;
     struct tcp_context *tcp;

@@ -188,8 +188,10 @@ uint32_t stream_prefetch(const struct stream_table *table, const struct packet *
         return 0;
     stream = &table->streams[number - 1];
     __builtin_prefetch(stream, 1);
-    if (whole)
+    if (whole) {
         __builtin_prefetch(&stream->open, 1);
+        __builtin_prefetch(&table->extras[number - 1], 1);
+    }
     return number;
 }
 
