@@ -175,7 +175,6 @@ void fact_key(struct fact_tape *tape, const char *key, size_t size)
 void fact_member_joined(struct fact_tape *tape, const char *key, size_t key_size, const void *text,
                         size_t size)
 {
-    uint64_t more = utf8_clean_size(text, size) + 1;
     uint32_t n;
     struct fact *node;
 
@@ -192,6 +191,7 @@ void fact_member_joined(struct fact_tape *tape, const char *key, size_t key_size
     tape->key = NULL;
     if (node != NULL && node->type == FACT_STRING) {
         uint32_t before = node->value_size;
+        uint64_t more = utf8_clean_size(text, size) + 1;
         uint64_t room = padded(before + more) - padded(before);
 
         if (!grow(tape, node, room))
@@ -209,7 +209,7 @@ void fact_member_joined(struct fact_tape *tape, const char *key, size_t key_size
 void fact_member_collected(struct fact_tape *tape, const char *key, size_t key_size,
                            const void *text, size_t size)
 {
-    uint64_t element = sizeof(struct fact) + padded(utf8_clean_size(text, size));
+    uint64_t element;
     uint32_t n;
     struct fact *node, *added;
 
@@ -228,6 +228,7 @@ void fact_member_collected(struct fact_tape *tape, const char *key, size_t key_s
         tape->cut = true;
         return;
     }
+    element = sizeof(struct fact) + padded(utf8_clean_size(text, size));
     if (node->type == FACT_STRING) { /* it becomes the first element of an array */
         struct fact first = {.field = KFL_FIELD_NONE,
                              .type = FACT_STRING,

@@ -1,4 +1,5 @@
 /* utf8.c - characters in bytes, by RFC 3629. */
+#include <stdint.h>
 #include <string.h>
 
 #include "value.h"
@@ -30,9 +31,25 @@ unsigned utf8_length(const char *text, size_t size)
     return length;
 }
 
+/* How much of it is ASCII from its beginning on: nearly all text is, all of it. */
+static size_t ascii_size(const char *text, size_t size)
+{
+    size_t at = 0;
+    uint64_t word;
+
+    for (; at + sizeof(word) <= size; at += sizeof(word)) {
+        memcpy(&word, text + at, sizeof(word));
+        if (word & UINT64_C(0x8080808080808080))
+            break;
+    }
+    while (at < size && !(text[at] & 0x80))
+        at++;
+    return at;
+}
+
 bool utf8_valid(const char *text, size_t size)
 {
-    for (size_t at = 0; at < size;) {
+    for (size_t at = ascii_size(text, size); at < size;) {
         unsigned length = utf8_length(text + at, size - at);
 
         if (length == 0)
@@ -68,9 +85,9 @@ unsigned utf8_put(uint32_t character, char buffer[static 4])
 
 size_t utf8_clean_size(const char *text, size_t size)
 {
-    size_t clean = 0;
+    size_t clean = ascii_size(text, size);
 
-    for (size_t at = 0; at < size;) {
+    for (size_t at = clean; at < size;) {
         unsigned length = utf8_length(text + at, size - at);
 
         clean += length == 0 ? 3 : length;
@@ -81,9 +98,12 @@ size_t utf8_clean_size(const char *text, size_t size)
 
 void utf8_clean_copy(void *to, const char *text, size_t size)
 {
-    char *out = to;
+    size_t n_ascii = ascii_size(text, size);
+    char *out = (char *)to + n_ascii;
 
-    for (size_t at = 0; at < size;) {
+    if (n_ascii)
+        memcpy(to, text, n_ascii);
+    for (size_t at = n_ascii; at < size;) {
         unsigned length = utf8_length(text + at, size - at);
 
         if (length == 0) {
