@@ -259,10 +259,21 @@ static int rx_idle(struct source_af_xdp *source, struct queue *queue)
     return stopped_ns && now_monotonic_ns() > stopped_ns + STOP_GRACE_NS ? -ENODATA : 0;
 }
 
+/* The kernel wrote it on another core: its time, before the data, and its headers are to come. */
+static inline void prefetch_frame(struct queue *queue, uint32_t at)
+{
+    const uint8_t *data =
+        xsk_umem__get_data(queue->area, xsk_ring_cons__rx_desc(&queue->rx, at)->addr);
+
+    __builtin_prefetch(data - 1);
+    __builtin_prefetch(data);
+}
+
 static int af_xdp_rx(struct source *base, unsigned number, struct packet *burst, unsigned n)
 {
     struct source_af_xdp *source = (struct source_af_xdp *)base;
     struct queue *queue = &source->queues[number];
+    enum { AHEAD = 16 };
     uint64_t bytes = 0, now_ns;
     uint32_t first, ready, filled = 0;
 
@@ -273,12 +284,16 @@ static int af_xdp_rx(struct source *base, unsigned number, struct packet *burst,
     now_ns = now_monotonic_ns();
     if (now_ns >= queue->clock_due_ns)
         clock_check(queue, now_ns);
+    for (uint32_t i = 0; i < ready && i < AHEAD; i++)
+        prefetch_frame(queue, first + i);
     for (uint32_t i = 0; i < ready; i++) {
         const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&queue->rx, first + i);
         struct packet *packet = &burst[filled];
         uint8_t *data = xsk_umem__get_data(queue->area, desc->addr);
         bool more = desc->options & XDP_PKT_CONTD;
 
+        if (i + AHEAD < ready)
+            prefetch_frame(queue, first + i + AHEAD);
         packet->interface = source->interface;
         packet->linktype = LINKTYPE_ETHERNET;
         packet->source = source->base.number;

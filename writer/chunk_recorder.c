@@ -492,18 +492,15 @@ static struct chunk_stream *lane_stream(struct chunk_recorder *r, struct lane *l
 {
     uint32_t at = (uint32_t)(stream->number * UINT64_C(0x9e3779b97f4a7c15) >> 32) & r->table_mask;
     struct chunk_stream *row;
-    struct stream_key key;
 
     for (; lane->stream_table[at]; at = (at + 1) & r->table_mask) {
         row = &lane->streams[lane->stream_table[at] - 1];
         if (row->number == stream->number)
             return row;
     }
-    stream_key_get(r->base.streams, stream, &key);
     row = &lane->streams[lane->directory.n_streams++];
     lane->stream_table[at] = (uint16_t)lane->directory.n_streams;
     *row = (struct chunk_stream){
-        .key = key,
         .number = stream->number,
         .first_ns = UINT64_MAX,
         .last_ns = 0,
@@ -515,9 +512,10 @@ static struct chunk_stream *lane_stream(struct chunk_recorder *r, struct lane *l
         .l4 = stream->l4,
         .pad_ = {0, 0},
     };
+    stream_key_get(r->base.streams, stream, &row->key);
     for (unsigned i = 0; i < 2; i++)
         row->name[stream_side(stream, i)] =
-            lane_name(lane, key.addr[i], stream_name(r->base.streams, stream, i));
+            lane_name(lane, row->key.addr[i], stream_name(r->base.streams, stream, i));
     return row;
 }
 
