@@ -107,8 +107,10 @@ def streams():
     if not many or not sizes:
         return "Not measured in this run."
     return " ".join(f"{r['label']} took {r['median']:.0f} bytes each." for r in sizes["rows"][1:]) + (
+        " (The table is for 4 M of them: of few\nstreams, each pays for more of its index.)"
         f" With 1 k streams a packet cost {few['median']:.0f} ns, with 1 M {many['median']:.0f} ns (all jobs out by what\na stream tells, so "
-        "that streams are followed; 64 bytes): the table no longer fits the caches, and each packet waits for its stream's lines, which are fetched a burst ahead.")
+        "that streams are followed; 64 bytes): the table no longer fits the caches; a line of the index and one of the stream come from\n"
+        "memory for each packet, asked for while the burst is decoded.")
 
 
 def table(head, rows):

@@ -98,7 +98,6 @@ void classifier_burst(struct classifier *classifier, struct packet *burst, unsig
     for (unsigned at = 0; at < n; at += PACKET_BURST) {
         unsigned n_piece = n - at < PACKET_BURST ? n - at : PACKET_BURST;
         unsigned n_wanted = sift(classifier, burst + at, n_piece, wanted);
-
         bool keeps = classifier->keeps;
 
         for (unsigned i = 0; i < n_wanted; i++)

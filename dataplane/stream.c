@@ -121,6 +121,7 @@ static inline uint64_t load64(const uint8_t *at)
 
 static inline struct stream_id id_of(const struct stream_key *key)
 {
+    const uint8_t *both = (const uint8_t *)key->addr;
     struct stream_id id;
 
     if (__builtin_expect((key->ip_version & ~STREAM_KEY_NO_PORTS) == 4, 1)) {
@@ -129,7 +130,7 @@ static inline struct stream_id id_of(const struct stream_key *key)
     } else {
         id.ip6 = 0;
         for (unsigned i = 0; i < 4; i++)
-            id.ip6 = (id.ip6 ^ load64(key->addr[0] + i * 8)) * UINT64_C(0x9e3779b97f4a7c15);
+            id.ip6 = (id.ip6 ^ load64(both + i * 8)) * UINT64_C(0x9e3779b97f4a7c15);
     }
     memcpy(id.port, key->port, sizeof(id) - offsetof(struct stream_id, port));
     return id;

@@ -469,7 +469,7 @@ static void addresses_of_ipv6_are_compared_whole(void)
     for (unsigned i = 0; i < 3; i++) {
         uint64_t word;
 
-        memcpy(&word, a.key.addr[0] + i * 8, 8);
+        memcpy(&word, (const uint8_t *)a.key.addr + i * 8, 8);
         fold = (fold ^ word) * factor;
         other = (other ^ words[i]) * factor;
     }
