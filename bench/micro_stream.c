@@ -96,7 +96,7 @@ int main(int argc, char **argv)
             for (unsigned i = 0; i < PACKET_BURST; i++)
                 stream_prefetch_index(table, &burst[i]);
             for (unsigned i = 0; i < PACKET_BURST; i++)
-                hint[i] = stream_prefetch(table, &burst[i], false);
+                hint[i] = stream_prefetch(table, &burst[i], STREAM_COUNTS);
             for (unsigned i = 0; i < PACKET_BURST; i++)
                 if (!stream_find_or_add(table, &burst[i], hint[i], &new))
                     return 1;

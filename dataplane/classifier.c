@@ -98,11 +98,11 @@ void classifier_burst(struct classifier *classifier, struct packet *burst, unsig
     for (unsigned at = 0; at < n; at += PACKET_BURST) {
         unsigned n_piece = n - at < PACKET_BURST ? n - at : PACKET_BURST;
         unsigned n_wanted = sift(classifier, burst + at, n_piece, wanted);
-        bool keeps = classifier->keeps;
+        enum stream_depth depth = classifier->depth;
 
         for (unsigned i = 0; i < n_wanted; i++)
-            hint[i] = stream_prefetch(classifier->streams, wanted[i], keeps);
-        classifier->keeps = false;
+            hint[i] = stream_prefetch(classifier->streams, wanted[i], depth);
+        classifier->depth = STREAM_COUNTS;
         classifier->follows = n_wanted;
         for (unsigned i = 0; i < n_wanted; i++)
             one_packet(classifier, wanted[i], hint[i]);
@@ -325,7 +325,6 @@ static void one_packet(struct classifier *classifier, struct packet *packet, uin
     else if (stream->flags & STREAM_WANTED && stream->open && verdict_turned(stream))
         verdict_stream(classifier, stream, false);
     if (stream->flags & STREAM_WANTED && stream->open | stream->matched) {
-        classifier->keeps = true;
         keep(classifier, stream, packet);
     } else {
         stream->flags &= (uint32_t)~STREAM_WANTED;
@@ -393,6 +392,8 @@ static void keep(struct classifier *classifier, struct stream *stream, const str
         position = past_append(past, stream, packet, direct != 0);
     }
     classifier->later = 0;
+    if (classifier->depth < STREAM_EXTRA)
+        classifier->depth = stream->extra == stream_no_extra ? STREAM_VERDICT : STREAM_EXTRA;
     if (stream->extra->l7 && !(stream->flags & STREAM_L7_DONE))
         dissect(classifier, stream, packet, position);
 }

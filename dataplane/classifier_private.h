@@ -19,12 +19,12 @@ struct classifier {
     uint64_t limited;                          /* ... whose limit(n) counts */
     _Atomic uint64_t slot_first[KFL_SLOT_MAX]; /* stream number when the slot got its job */
     uint64_t now_ns;                           /* newest packet or tick */
-    uint32_t later;       /* 1 while the packet at hand is counted in its stream
-                             but not recorded nor appended */
-    uint32_t n_discarded; /* of the burst */
-    bool follows;         /* ... the stream of some packet of it was looked for */
-    bool keeps;           /* ... and is wanted, or may be */
-    uint32_t sweep;       /* place in the stream table */
+    uint32_t later;          /* 1 while the packet at hand is counted in its stream
+                                but not recorded nor appended */
+    uint32_t n_discarded;    /* of the burst */
+    bool follows;            /* ... the stream of some packet of it was looked for */
+    enum stream_depth depth; /* ... and what of it was looked at */
+    uint32_t sweep;          /* place in the stream table */
     struct stream_table *streams;
     struct tcp_context *tcp;
     struct l7_context *l7;

@@ -176,7 +176,8 @@ void stream_prefetch_index(const struct stream_table *table, const struct packet
     __builtin_prefetch(&table->index[want_of(table, packet->hash).line]);
 }
 
-uint32_t stream_prefetch(const struct stream_table *table, const struct packet *packet, bool whole)
+uint32_t stream_prefetch(const struct stream_table *table, const struct packet *packet,
+                         enum stream_depth depth)
 {
     struct want want = want_of(table, packet->hash);
     const struct index_line *line = &table->index[want.line];
@@ -189,10 +190,10 @@ uint32_t stream_prefetch(const struct stream_table *table, const struct packet *
         return 0;
     stream = &table->streams[number - 1];
     __builtin_prefetch(stream, 1);
-    if (whole) {
+    if (depth >= STREAM_VERDICT)
         __builtin_prefetch(&stream->open, 1);
+    if (depth >= STREAM_EXTRA)
         __builtin_prefetch(&table->extras[number - 1], 1);
-    }
     return number;
 }
 

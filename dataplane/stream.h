@@ -184,11 +184,14 @@ struct stream_table;
 int stream_table_create(const struct stream_config *config, struct stream_table **ret_table);
 void stream_table_free(struct stream_table *table); /* tells nobody: _finish() does */
 
+/* What of a stream will be looked at: a cache line each, and those before. */
+enum stream_depth { STREAM_COUNTS, STREAM_VERDICT, STREAM_EXTRA };
+
 /* Before the streams of a decoded burst are asked for, so that they are on their way: first of each
- * packet, as early as may be, then of all of them. whole: verdicts, too, will be looked at. -> a
- * hint for stream_find_or_add(). */
+ * packet, as early as may be, then of all of them. -> a hint for stream_find_or_add(). */
 void stream_prefetch_index(const struct stream_table *table, const struct packet *packet);
-uint32_t stream_prefetch(const struct stream_table *table, const struct packet *packet, bool whole);
+uint32_t stream_prefetch(const struct stream_table *table, const struct packet *packet,
+                         enum stream_depth depth);
 
 /* The stream of a decoded packet (not PACKET_NO_IP) with the packet counted in: times, counts,
  * TCP state, orientation. *ret_new: it begins with this packet. When all places are taken, one

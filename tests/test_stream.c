@@ -389,7 +389,7 @@ static void random_packets_agree_with_a_naive_map(void)
 
             p.key.port[1] = (uint16_t)port;
             p.hash = port * 2654435761u % 512; /* many meet */
-            hint = rand() % 3 ? stream_prefetch(table, &p, true) : (unsigned)rand() % 2501;
+            hint = rand() % 3 ? stream_prefetch(table, &p, STREAM_EXTRA) : (unsigned)rand() % 2501;
             stream = stream_find_or_add(table, &p, hint, &new);
             CU_ASSERT_EQUAL(stream == NULL, !naive[port].open && n_open == 2500);
             if (!stream)
