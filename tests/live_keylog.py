@@ -81,9 +81,9 @@ control: {{ socket = "{lab.path('control.sock')}"; }};
 
     ask(lab, "/new", keylog)
     ask(lab, "/old", keylog, "--tls-max", "1.2")
-    ask(lab, "/other", other)
     with open(late) as source, open(keylog, "a") as target:
         target.write(source.read())
+    ask(lab, "/other", other)  # keys go before the packets that come after them
     recorded(lab, 4)
     wanted, found = ["/late", "/new", "/old"], []
 
