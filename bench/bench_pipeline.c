@@ -351,7 +351,7 @@ int main(int argc, char **argv)
 {
     struct options options = options_of(argc, argv);
     uint64_t cpu[ROUNDS_MAX], wall[ROUNDS_MAX], end[ROUNDS_MAX], theirs[ROUNDS_MAX];
-    uint64_t bytes = 0, rss = 0, lost = 0;
+    uint64_t bytes = 0, rss = 0, lost = 0, streams;
     struct result result = {0};
     struct bpf_program program;
     struct frame *frames;
@@ -378,13 +378,12 @@ int main(int argc, char **argv)
         difference = result.sum.difference ? result.sum.difference : difference;
         theirs[i] = filter(&program, frames, n);
     }
+    streams = result.counters[COUNTER_streams];
     printf("{\"mode\":\"%s\",\"packets\":%.0f,\"bytes\":%llu,\"streams\":%llu,", options.mode,
-           packets, (unsigned long long)bytes,
-           (unsigned long long)result.counters[COUNTER_streams]);
+           packets, (unsigned long long)bytes, (unsigned long long)streams);
     print_spread("ns_packet", spread_of(cpu, options.rounds, packets));
     print_spread("wall_ns_packet", spread_of(wall, options.rounds, packets));
-    print_spread("end_ns_stream",
-                 spread_of(end, options.rounds, (double)result.counters[COUNTER_streams] + 1));
+    print_spread("end_ns_stream", spread_of(end, options.rounds, streams ? (double)streams : 1));
     print_spread("bpf_ns_packet", spread_of(theirs, options.rounds, n));
     printf("\"rss\":%llu,\"written\":%llu,\"recorded\":%llu,\"discarded\":%llu,"
            "\"dropped\":%llu,\"difference\":%lld}\n",

@@ -87,9 +87,8 @@ int main(int argc, char **argv)
         for (unsigned at = 0; at < PACKETS; at += PACKET_BURST) {
             uint64_t t0 = now_ns(), t1, t2;
 
-            for (unsigned i = 0; i < PACKET_BURST; i++) {
+            for (unsigned i = 0; i < PACKET_BURST; i++)
                 take(&burst[i], frames + (size_t)(at + i) * FRAME, ts_ns);
-            }
             t1 = now_ns();
             decode_burst(burst, PACKET_BURST, SEED);
             t2 = now_ns();

@@ -18,7 +18,7 @@ import subprocess
 import time
 
 import traffic
-from live import CLIENTS, SERVER, Lab, run, wait_for
+from live import CLIENTS, SERVER, Lab, cpu_seconds, run, wait_for
 from report import BUILD, Failed, Table
 
 BLAST = os.path.join(BUILD, "bench", "blast")
@@ -146,11 +146,6 @@ RECORDERS = {
 
 def start(lab, *command, **options):
     return lab.start("tap", "taskset", "-c", str(1 % os.cpu_count()), *command, **options)
-
-
-def cpu_seconds(process):
-    """user + system, of threads that have ended, too; to the ns, as clock_getcpuclockid(3) finds it"""
-    return time.clock_gettime(~process.pid << 3 | 2)
 
 
 def packets_in(files):

@@ -66,6 +66,12 @@ _Static_assert(sizeof(struct stream_key) == 40, "compared as a whole");
 
 enum { STREAM_KEY_NO_PORTS = 0x80 };
 
+/* Of a key's ip_version: 4 or 6. */
+static inline uint8_t stream_key_version(uint8_t ip_version)
+{
+    return ip_version & (uint8_t)~STREAM_KEY_NO_PORTS;
+}
+
 struct packet {
     /* by the source */
     const uint8_t *data;

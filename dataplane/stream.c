@@ -124,7 +124,7 @@ static inline struct stream_id id_of(const struct stream_key *key)
     const uint8_t *both = (const uint8_t *)key->addr;
     struct stream_id id;
 
-    if (__builtin_expect((key->ip_version & ~STREAM_KEY_NO_PORTS) == 4, 1)) {
+    if (__builtin_expect(stream_key_version(key->ip_version) == 4, 1)) {
         memcpy(id.ip4[0], key->addr[0] + 12, 4);
         memcpy(id.ip4[1], key->addr[1] + 12, 4);
     } else {
@@ -143,7 +143,7 @@ static inline bool is_of(const struct stream_table *table, const struct stream *
 
     if ((load64(x) ^ load64(y)) | (load64(x + 8) ^ load64(y + 8)))
         return false;
-    return (id->ip_version & ~STREAM_KEY_NO_PORTS) == 4 ||
+    return stream_key_version(id->ip_version) == 4 ||
            !memcmp(table->facts.facts[stream->facts].ip6, key->addr, sizeof(key->addr));
 }
 

@@ -103,7 +103,7 @@ void stream_facts_of(const struct packet *packet, const struct stream_name_sourc
             names->lookup(names->context, packet->key.addr[i], packet->ts_ns, &ret_facts->name[i],
                           &ret_facts->namespace[i]);
     }
-    if ((packet->key.ip_version & ~STREAM_KEY_NO_PORTS) != 4)
+    if (stream_key_version(packet->key.ip_version) != 4)
         memcpy(ret_facts->ip6, packet->key.addr, sizeof(ret_facts->ip6));
     ret_facts->tunnel_id = packet->tunnel_id;
     ret_facts->vlan[0] = packet->vlan[0];

@@ -77,7 +77,7 @@ static void address_of(const struct stream *stream, const struct stream_facts *f
 {
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 
-    if ((stream->id.ip_version & ~STREAM_KEY_NO_PORTS) != 4) {
+    if (stream_key_version(stream->id.ip_version) != 4) {
         if (facts)
             memcpy(ret_addr, facts->ip6[endpoint], 16);
         else
@@ -104,7 +104,6 @@ void stream_fill_view(const struct stream *stream, const struct stream_facts *fa
                       struct kfl_stream *ret_view)
 {
     static const struct kfl_capture nowhere = {"", "", "", ""};
-    uint8_t version = stream->id.ip_version & (uint8_t)~STREAM_KEY_NO_PORTS;
 
     *ret_view = (struct kfl_stream){
         .number = stream->number,
@@ -114,7 +113,7 @@ void stream_fill_view(const struct stream *stream, const struct stream_facts *fa
         .tunnel_id = facts->tunnel_id,
         .vlan = {facts->vlan[0], facts->vlan[1]},
         .tunnel = facts->tunnel,
-        .ip_version = version,
+        .ip_version = stream_key_version(stream->id.ip_version),
         .l4 = stream->l4,
         .ip_protocol = stream->id.ip_protocol,
         .has_ports = stream->l4 & (KFL_L4_TCP | KFL_L4_UDP | KFL_L4_SCTP),

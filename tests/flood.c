@@ -83,7 +83,7 @@ int main(int argc, char **argv)
 
             nanosleep(&pause, NULL);
         } else if (ahead < -BEHIND) {
-            begun += -ahead; /* no leap after a pause: the device has room for a few hundred */
+            begun -= ahead; /* no leap after a pause: the device has room for a few hundred */
         }
         for (unsigned i = 0; i < BATCH; i++)
             vectors[i] = (struct iovec){frames[(sent + i) % FRAMES], SIZE};

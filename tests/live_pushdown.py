@@ -7,7 +7,6 @@ Then a heavy stream that is out for all jobs: the kernel discards it, and a new 
 addresses is recorded from its SYN on.
 """
 import collections
-import glob
 import json
 import os
 import subprocess
@@ -15,7 +14,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from live import BUILD, CLIENTS, SERVER, Lab, Tap, run, wait_for
+from live import BUILD, CLIENTS, SERVER, Lab, Tap, cpu_seconds, run, wait_for
 from live_recording import raw_frames
 
 FLOOD = os.path.join(BUILD, "tests", "flood")
@@ -34,15 +33,6 @@ sources = ( {{ type = "af_xdp"; interface = "t1"; frames = 65536; pushdown = {'t
 storage: {{ path = "{lab.path('store')}"; }};
 control: {{ socket = "{lab.path('control.sock')}"; }};
 """)
-
-
-def cpu_seconds(process):
-    """time on a CPU of all threads of tapedeckd, a child of `ip netns exec`, which has become it"""
-    total = 0
-    for path in glob.glob(f"/proc/{process.pid}/task/*/schedstat"):
-        with open(path) as file:
-            total += int(file.read().split()[0])
-    return total / 1e9
 
 
 def source_row(lab):
