@@ -17,12 +17,15 @@ enum {
     TCP_STREAM_SEGMENTS = 1024, /* waiting in one direction */
     TCP_STREAM_BYTES = 4 << 20,
     FRAGMENT_DATAGRAMS = 512,
+    PACKETS_AHEAD = 2, /* whose bytes are asked for ... */
+    BYTES_AHEAD = 1536,
 };
 
 static int create_parts(struct classifier *classifier);
 static void take_plan(struct classifier *classifier, uint64_t now_ns);
 static unsigned sift(struct classifier *classifier, struct packet *burst, unsigned n,
                      struct packet **ret_wanted);
+static inline void prefetch_bytes(const struct packet *packet);
 static void one_packet(struct classifier *classifier, struct packet *packet, uint32_t hint);
 static void no_room(struct classifier *classifier, const struct packet *packet);
 static void discard(struct classifier *classifier, const struct stream *stream,
@@ -104,8 +107,11 @@ void classifier_burst(struct classifier *classifier, struct packet *burst, unsig
             hint[i] = stream_prefetch(classifier->streams, wanted[i], depth);
         classifier->depth = STREAM_COUNTS;
         classifier->follows = n_wanted;
-        for (unsigned i = 0; i < n_wanted; i++)
+        for (unsigned i = 0; i < n_wanted; i++) {
+            if (depth >= STREAM_VERDICT && i + PACKETS_AHEAD < n_wanted)
+                prefetch_bytes(wanted[i + PACKETS_AHEAD]);
             one_packet(classifier, wanted[i], hint[i]);
+        }
     }
     counter_add(&classifier->counters, COUNTER_discarded, classifier->n_discarded);
 }
@@ -292,6 +298,13 @@ static unsigned sift(struct classifier *classifier, struct packet *burst, unsign
         counter_add(&classifier->counters, COUNTER_unwanted, n - n_wanted);
     }
     return n_wanted;
+}
+
+/* What is behind the headers, when it will be copied. */
+static inline void prefetch_bytes(const struct packet *packet)
+{
+    for (uint32_t at = 64; at < packet->caplen && at < BYTES_AHEAD; at += 64)
+        __builtin_prefetch(packet->data + at);
 }
 
 static void one_packet(struct classifier *classifier, struct packet *packet, uint32_t hint)

@@ -124,18 +124,20 @@ static inline uint8_t *pcapng_put32(uint8_t *at, uint32_t value)
 static inline uint32_t pcapng_packet_block(uint8_t *at, const struct pcapng_packet *packet)
 {
     uint32_t size = pcapng_packet_size(packet->caplen, packet->comment_size);
-    uint32_t pad = pcapng_padded(packet->caplen) - packet->caplen;
-    const uint32_t header[7] = {
-        PCAPNG_PACKET,           size,           packet->interface, (uint32_t)(packet->ts_ns >> 32),
-        (uint32_t)packet->ts_ns, packet->caplen, packet->origlen};
 
-    memcpy(at, header, sizeof(header));
-    at += sizeof(header);
+    /* One by one: read back as one piece, they would wait for the stores of the packet before. */
+    at = pcapng_put32(at, PCAPNG_PACKET);
+    at = pcapng_put32(at, size);
+    at = pcapng_put32(at, packet->interface);
+    at = pcapng_put32(at, (uint32_t)(packet->ts_ns >> 32));
+    at = pcapng_put32(at, (uint32_t)packet->ts_ns);
+    at = pcapng_put32(at, packet->caplen);
+    at = pcapng_put32(at, packet->origlen);
     if (packet->caplen)
         memcpy(at, packet->data, packet->caplen);
-    at += packet->caplen;
-    memset(at, 0, pad);
-    at = pcapng_put32(at + pad, PCAPNG_OPTION_PACKET_FLAGS | 4 << 16);
+    pcapng_put32(at + packet->caplen, 0); /* what pads it, and more, which is written next */
+    at += pcapng_padded(packet->caplen);
+    at = pcapng_put32(at, PCAPNG_OPTION_PACKET_FLAGS | 4 << 16);
     at = pcapng_put32(at, packet->flags);
     if (packet->comment_size) {
         at = pcapng_put32(at, PCAPNG_OPTION_COMMENT | packet->comment_size << 16);
