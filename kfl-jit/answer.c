@@ -29,7 +29,7 @@ const char *kfl_answer(struct kfl_arena *arena, const char *line, size_t size, i
         char *copy = kfl_arena_alloc(arena, clean);
 
         if (copy != NULL)
-            utf8_clean_copy(copy, line, size);
+            utf8_clean_copy(copy, line, size, clean);
         line = copy;
         size = clean;
     }

@@ -120,6 +120,7 @@ static int want_key(struct kfl_demand *demand, enum kfl_field field, const struc
     if (!text)
         return -ENOMEM;
     memcpy(text, key->name, key->size);
+    demand->key_sizes[field] |= UINT64_C(1) << (key->size < 63 ? key->size : 63);
     keys[demand->n_keys++] =
         (struct kfl_demand_key){.field = (uint16_t)field, .size = (uint16_t)key->size, .key = text};
     return 0;

@@ -14,6 +14,9 @@ enum { MEMBERS_MAX = 512 };
 static bool refused(const struct fact_tape *tape, enum kfl_field field);
 static struct fact *append(struct fact_tape *tape, enum kfl_field field, enum fact_type type,
                            uint64_t value_size);
+static void append_string(struct fact_tape *tape, enum kfl_field field, const void *text,
+                          size_t size);
+static inline void clear_padding(uint8_t *at, uint64_t size);
 static void begin(struct fact_tape *tape, enum kfl_field field, enum fact_type type);
 static struct fact *open_node(const struct fact_tape *tape);
 static struct fact *find_member(struct fact_tape *tape, const char *key, size_t key_size,
@@ -41,8 +44,10 @@ bool fact_wanted_key(const struct fact_tape *tape, enum kfl_field field, const c
 {
     const struct kfl_demand *demand = tape->demand;
 
+    if (!fact_wanted_key_size(tape, field, key_size))
+        return false;
     if (demand->all || demand->field[field] != 1)
-        return fact_wanted(tape, field);
+        return true;
     for (uint32_t i = 0; i < demand->n_keys; i++) {
         const struct kfl_demand_key *wanted = &demand->keys[i];
 
@@ -90,12 +95,8 @@ void fact_float(struct fact_tape *tape, enum kfl_field field, double value)
 
 void fact_string(struct fact_tape *tape, enum kfl_field field, const void *text, size_t size)
 {
-    if (!refused(tape, field)) {
-        struct fact *node = append(tape, field, FACT_STRING, utf8_clean_size(text, size));
-
-        if (node != NULL)
-            utf8_clean_copy((void *)fact_value_of(node), text, size);
-    }
+    if (!refused(tape, field))
+        append_string(tape, field, text, size);
     tape->key = NULL;
 }
 
@@ -185,13 +186,14 @@ void fact_member_joined(struct fact_tape *tape, const char *key, size_t key_size
     }
     node = find_member(tape, key, key_size, &n);
     if (node == NULL && n < MEMBERS_MAX) {
-        fact_string(tape, KFL_FIELD_NONE, text, size);
+        append_string(tape, KFL_FIELD_NONE, text, size);
+        tape->key = NULL;
         return;
     }
     tape->key = NULL;
     if (node != NULL && node->type == FACT_STRING) {
         uint32_t before = node->value_size;
-        uint64_t more = utf8_clean_size(text, size) + 1;
+        uint64_t clean_size = utf8_clean_size(text, size), more = clean_size + 1;
         uint64_t room = padded(before + more) - padded(before);
 
         if (!grow(tape, node, room))
@@ -199,7 +201,7 @@ void fact_member_joined(struct fact_tape *tape, const char *key, size_t key_size
         char *end = (char *)fact_value_of(node) + before;
 
         *end = ',';
-        utf8_clean_copy(end + 1, text, size);
+        utf8_clean_copy(end + 1, text, size, clean_size);
         node->value_size = before + (uint32_t)more;
         return;
     }
@@ -209,7 +211,7 @@ void fact_member_joined(struct fact_tape *tape, const char *key, size_t key_size
 void fact_member_collected(struct fact_tape *tape, const char *key, size_t key_size,
                            const void *text, size_t size)
 {
-    uint64_t element;
+    uint64_t clean_size, element;
     uint32_t n;
     struct fact *node, *added;
 
@@ -220,7 +222,8 @@ void fact_member_collected(struct fact_tape *tape, const char *key, size_t key_s
     }
     node = find_member(tape, key, key_size, &n);
     if (node == NULL && n < MEMBERS_MAX) {
-        fact_string(tape, KFL_FIELD_NONE, text, size);
+        append_string(tape, KFL_FIELD_NONE, text, size);
+        tape->key = NULL;
         return;
     }
     tape->key = NULL;
@@ -228,7 +231,8 @@ void fact_member_collected(struct fact_tape *tape, const char *key, size_t key_s
         tape->cut = true;
         return;
     }
-    element = sizeof(struct fact) + padded(utf8_clean_size(text, size));
+    clean_size = utf8_clean_size(text, size);
+    element = sizeof(struct fact) + padded(clean_size);
     if (node->type == FACT_STRING) { /* it becomes the first element of an array */
         struct fact first = {.field = KFL_FIELD_NONE,
                              .type = FACT_STRING,
@@ -250,8 +254,8 @@ void fact_member_collected(struct fact_tape *tape, const char *key, size_t key_s
     *added = (struct fact){.field = KFL_FIELD_NONE,
                            .type = FACT_STRING,
                            .size = (uint32_t)element,
-                           .value_size = (uint32_t)utf8_clean_size(text, size)};
-    utf8_clean_copy(added + 1, text, size);
+                           .value_size = (uint32_t)clean_size};
+    utf8_clean_copy(added + 1, text, size, clean_size);
     node->value_size += (uint32_t)element;
 }
 
@@ -283,16 +287,36 @@ static struct fact *append(struct fact_tape *tape, enum kfl_field field, enum fa
         tape->cut = true;
         return NULL;
     }
-    memset(node, 0, size); /* paddings, too: tapes are compared and stored */
-    node->size = (uint32_t)size;
-    node->field = (uint16_t)field;
-    node->type = (uint8_t)type;
-    node->key_size = (uint32_t)key_size;
-    node->value_size = (uint32_t)value_size;
+    *node = (struct fact){
+        .size = (uint32_t)size,
+        .field = (uint16_t)field,
+        .type = (uint8_t)type,
+        .key_size = (uint32_t)key_size,
+        .value_size = (uint32_t)value_size,
+    };
+    clear_padding((uint8_t *)(node + 1), key_size);
     if (key_size > 0)
-        utf8_clean_copy(node + 1, tape->key, tape->key_size);
+        utf8_clean_copy(node + 1, tape->key, tape->key_size, key_size);
+    clear_padding((uint8_t *)fact_value_of(node), value_size);
     tape->size += (uint32_t)size;
     return node;
+}
+
+static void append_string(struct fact_tape *tape, enum kfl_field field, const void *text,
+                          size_t size)
+{
+    size_t clean_size = utf8_clean_size(text, size);
+    struct fact *node = append(tape, field, FACT_STRING, clean_size);
+
+    if (node != NULL)
+        utf8_clean_copy((void *)fact_value_of(node), text, size, clean_size);
+}
+
+/* Before the bytes are there: tapes are compared and stored, with what pads them. */
+static inline void clear_padding(uint8_t *at, uint64_t size)
+{
+    if (size & 7)
+        memset(at + (size & ~UINT64_C(7)), 0, 8);
 }
 
 static void begin(struct fact_tape *tape, enum kfl_field field, enum fact_type type)

@@ -56,7 +56,9 @@ struct kfl_demand {
     uint8_t field[KFL_FIELD_COUNT]; /* 0 nobody; 1 some members or keys of it; 2 all of it */
     uint32_t protos;                /* protocols in whose entries something is read or whose
                                        entries have to be told apart */
-    uint32_t n_keys;                /* of maps wanted by key */
+    uint64_t key_sizes[KFL_FIELD_COUNT]; /* bit n: some key that is wanted of this map has n bytes;
+                                            bit 63: n and more */
+    uint32_t n_keys;                     /* of maps wanted by key */
     struct kfl_demand_key {
         uint16_t field;
         uint16_t size;
@@ -86,6 +88,14 @@ void fact_tape_reset(struct fact_tape *tape);
 static inline bool fact_wanted(const struct fact_tape *tape, enum kfl_field field)
 {
     return tape->demand->all || tape->demand->field[field] != 0;
+}
+/* Can this member be wanted, by the size of its key? Before work is put into the key. */
+static inline bool fact_wanted_key_size(const struct fact_tape *tape, enum kfl_field field,
+                                        size_t key_size)
+{
+    if (tape->demand->all || tape->demand->field[field] != 1)
+        return fact_wanted(tape, field);
+    return tape->demand->key_sizes[field] >> (key_size < 63 ? key_size : 63) & 1;
 }
 /* Does anyone read this member of this map? `key` as FIELDS.md spells it (canonical header name). */
 bool fact_wanted_key(const struct fact_tape *tape, enum kfl_field field, const char *key,

@@ -96,14 +96,16 @@ size_t utf8_clean_size(const char *text, size_t size)
     return clean;
 }
 
-void utf8_clean_copy(void *to, const char *text, size_t size)
+void utf8_clean_copy(void *to, const char *text, size_t size, size_t clean_size)
 {
-    size_t n_ascii = ascii_size(text, size);
-    char *out = (char *)to + n_ascii;
+    char *out = to;
 
-    if (n_ascii)
-        memcpy(to, text, n_ascii);
-    for (size_t at = n_ascii; at < size;) {
+    if (clean_size == size) { /* what is put in makes it longer */
+        if (size)
+            memcpy(to, text, size);
+        return;
+    }
+    for (size_t at = 0; at < size;) {
         unsigned length = utf8_length(text + at, size - at);
 
         if (length == 0) {

@@ -68,9 +68,10 @@ unsigned utf8_length(const char *text, size_t size);
 bool utf8_valid(const char *text, size_t size);
 /* Writes it. -> bytes, 1..4. A lone surrogate is written as if it were a character. */
 unsigned utf8_put(uint32_t character, char buffer[static 4]);
-/* A text in which each byte that is not UTF-8 is U+FFFD: its size, and the text itself. */
+/* A text in which each byte that is not UTF-8 is U+FFFD: its size, and the text itself, of that
+ * size. */
 size_t utf8_clean_size(const char *text, size_t size);
-void utf8_clean_copy(void *to, const char *text, size_t size);
+void utf8_clean_copy(void *to, const char *text, size_t size, size_t clean_size);
 
 /* ---- base64, standard alphabet with padding (base64.c) ---- */
 /* -> characters written: 4 for each 3 bytes begun. Not terminated. */

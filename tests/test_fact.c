@@ -176,6 +176,7 @@ static void what_is_not_demanded_is_not_written(void)
     demand.field[KFL_FIELD_HTTP_RESPONSE_STATUS] = 2;
     demand.keys = &key;
     demand.n_keys = 1;
+    demand.key_sizes[KFL_FIELD_HTTP_REQUEST_HEADERS] = 1 << 4;
     tape = begin_tape(sizeof(buffer), &demand);
     fact_text(&tape, KFL_FIELD_HTTP_REQUEST_METHOD, "GET");
     fact_array(&tape, KFL_FIELD_DNS_REQUEST_QUESTIONS);

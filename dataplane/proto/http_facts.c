@@ -202,10 +202,12 @@ void http_header_facts(struct fact_tape *tape, enum kfl_side side, const struct 
         for (uint32_t i = 0; i < fields->n; i++) {
             const struct http_field *field = &fields->field[i];
             char name[HEADER_NAME_MAX], room[FOLDED_MAX];
-            struct http_text value = unfolded(field->value, room);
+            struct http_text value;
 
-            if (field->name.size > sizeof(name))
+            if (field->name.size > sizeof(name) ||
+                !fact_wanted_key_size(tape, map, field->name.size))
                 continue;
+            value = unfolded(field->value, room);
             canonical(name, field->name);
             fact_member_joined(tape, name, field->name.size, value.at, value.size);
         }

@@ -57,17 +57,43 @@ static bool is_integer(const uint8_t *text, size_t size)
     return size > sign;
 }
 
+enum line { LINE_NONE, LINE_TEXT, LINE_LENGTH /* or count */ };
+
+static const uint8_t line_kind[256] = {
+    ['+'] = LINE_TEXT,   ['-'] = LINE_TEXT,   [':'] = LINE_TEXT,   ['_'] = LINE_TEXT,
+    ['#'] = LINE_TEXT,   [','] = LINE_TEXT,   ['('] = LINE_TEXT,   ['$'] = LINE_LENGTH,
+    ['*'] = LINE_LENGTH, ['!'] = LINE_LENGTH, ['='] = LINE_LENGTH, ['%'] = LINE_LENGTH,
+    ['~'] = LINE_LENGTH, ['>'] = LINE_LENGTH, ['|'] = LINE_LENGTH,
+};
+
+/* A length of one to six digits, as nearly all lines are; what is not is left to read_line(). */
+static inline bool read_length(const uint8_t *data, size_t size, struct token *ret)
+{
+    uint32_t at = 1, number = 0;
+
+    while (at < 7 && at + 1 < size && data[at] >= '0' && data[at] <= '9')
+        number = number * 10 + (uint32_t)(data[at++] - '0');
+    if (at == 1 || at + 1 >= size || data[at] != '\r' || data[at + 1] != '\n')
+        return false;
+    *ret = (struct token){data[0], number, data + 1, at - 1, at + 2};
+    return true;
+}
+
 /* The line that begins a value. -> 1; 0: it is not all there; -1: no such line */
 static int read_line(const uint8_t *data, size_t size, struct token *ret)
 {
     size_t most = size < LINE_MAX_SIZE ? size : LINE_MAX_SIZE;
-    const uint8_t *end = size ? memchr(data, '\n', most) : NULL;
+    enum line kind = size ? line_kind[data[0]] : LINE_NONE;
+    const uint8_t *end;
     uint32_t negative;
 
     if (!size)
         return 0;
-    if (!strchr("+-:$*_#,(!=%~>|", data[0]) || !data[0])
+    if (kind == LINE_NONE)
         return -1;
+    if (kind == LINE_LENGTH && read_length(data, size, ret))
+        return 1;
+    end = memchr(data, '\n', most);
     if (!end)
         return size >= LINE_MAX_SIZE && !strchr("+-", data[0]) ? -1 : 0;
     if (end - data < 2 - (data[0] == '_' ? 1 : 0) || end[-1] != '\r')
@@ -79,7 +105,7 @@ static int read_line(const uint8_t *data, size_t size, struct token *ret)
     ret->number = 0;
     if (data[0] == ':')
         return is_integer(ret->text, ret->text_size) ? 1 : -1;
-    if (!strchr("$*!=%~>|", data[0]))
+    if (kind == LINE_TEXT)
         return 1;
     negative = ret->text_size && ret->text[0] == '-';
     if (ret->text_size < 1 + negative || ret->text_size > 12)
