@@ -3,7 +3,7 @@
 
 #include "l7_private.h"
 
-static void entry_make(struct l7 *l7, const struct l7_half *request, const struct l7_half *response,
+static void entry_make(struct l7 *l7, struct l7_half *request, const struct l7_half *response,
                        bool response_open, enum kfl_error_type error, const char *msg);
 static bool half_room(struct l7 *l7, struct l7_half *half, uint32_t size);
 static void pending_add(struct l7 *l7, struct l7_half *half);
@@ -79,12 +79,15 @@ void l7_half_add(struct l7 *l7, struct l7_half *half)
         return;
     memcpy(half->facts + half->facts_size, tape->base, tape->size);
     half->facts_size += tape->size;
+    half->asked = 0;
 }
 
 void l7_half_proto(struct l7_half *half, enum kfl_proto proto)
 {
-    if (half)
-        half->proto = (uint8_t)proto;
+    if (!half)
+        return;
+    half->proto = (uint8_t)proto;
+    half->asked = 0;
 }
 
 bool l7_half_is(const struct l7_half *half, enum kfl_proto proto)
@@ -94,15 +97,19 @@ bool l7_half_is(const struct l7_half *half, enum kfl_proto proto)
 
 void l7_half_version(struct l7_half *half, const char *version)
 {
-    if (half)
-        half->version = version;
+    if (!half)
+        return;
+    half->version = version;
+    half->asked = 0;
 }
 
 void l7_half_wire(struct l7_half *half, uint64_t size)
 {
-    if (half)
-        half->wire_size =
-            size > UINT32_MAX - half->wire_size ? UINT32_MAX : half->wire_size + (uint32_t)size;
+    if (!half)
+        return;
+    half->wire_size =
+        size > UINT32_MAX - half->wire_size ? UINT32_MAX : half->wire_size + (uint32_t)size;
+    half->asked = 0;
 }
 
 void l7_half_time(struct l7_half *half, uint64_t first_ns, uint64_t last_ns)
@@ -112,6 +119,7 @@ void l7_half_time(struct l7_half *half, uint64_t first_ns, uint64_t last_ns)
     half->first_ns = first_ns;
     half->last_ns = last_ns;
     half->timed = true;
+    half->asked = 0;
 }
 
 void l7_half_error(struct l7_half *half, enum kfl_error_type error, const char *msg)
@@ -120,6 +128,7 @@ void l7_half_error(struct l7_half *half, enum kfl_error_type error, const char *
         return;
     half->error = (uint8_t)error;
     half->error_msg = msg;
+    half->asked = 0;
 }
 
 void l7_half_set_user(struct l7_half *half, uint64_t user)
@@ -373,7 +382,7 @@ void l7_l4_entry_make(struct l7 *l7)
     l7_half_free(l7, halves[1]);
 }
 
-static void entry_make(struct l7 *l7, const struct l7_half *request, const struct l7_half *response,
+static void entry_make(struct l7 *l7, struct l7_half *request, const struct l7_half *response,
                        bool response_open, enum kfl_error_type error, const char *msg)
 {
     struct l7_context *context = l7->context;
@@ -420,7 +429,18 @@ static void entry_make(struct l7 *l7, const struct l7_half *request, const struc
         if (l7->stream->extra->entries_seen < UINT8_MAX)
             l7->stream->extra->entries_seen++;
     }
+    if (request && request->asked_proto == entry.proto) {
+        entry.asked = request->asked;
+        entry.asked_out = request->asked_out;
+        entry.asked_by = request->asked_by;
+    }
     context->sink.entry(context->sink.context, l7->stream, &entry);
+    if (response_open) {
+        request->asked_proto = (uint8_t)entry.proto;
+        request->asked = entry.asked;
+        request->asked_out = entry.asked_out;
+        request->asked_by = entry.asked_by;
+    }
     if (!response_open && !l7->asked) {
         l7->asked = true;
         l7_report(l7, l7->stream->extra->protos);

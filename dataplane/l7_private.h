@@ -70,6 +70,10 @@ struct l7_half {
     uint8_t proto; /* enum kfl_proto or PROTO_UNSET */
     uint8_t error; /* enum kfl_error_type */
     bool timed;    /* l7_half_time() was called */
+    /* of kfl_entry, when it was shown as a request alone; 0: not, or not as it is now */
+    uint8_t asked_proto;
+    uint32_t asked_by;
+    uint64_t asked, asked_out;
     uint8_t in_place[];
 };
 

@@ -23,7 +23,8 @@ static void admit_entry(struct classifier *classifier, struct stream *stream,
                         const struct kfl_entry *entry, struct kfl_verdict *verdict);
 static uint64_t need(struct classifier *classifier, struct stream *stream,
                      const struct kfl_stream *view);
-static uint64_t entry_slots(struct classifier *classifier, const struct stream *stream);
+static uint64_t entry_slots(const struct classifier *classifier, const struct stream *stream,
+                            uint64_t slots);
 static uint64_t about_entry(struct classifier *classifier, struct stream *stream,
                             struct kfl_entry *entry, uint64_t ask);
 static void about_l4_entry(struct classifier *classifier, struct stream *stream, uint64_t ask);
@@ -84,11 +85,15 @@ void verdict_entry(void *context, struct stream *stream, struct kfl_entry *entry
     struct classifier *classifier = context;
     uint64_t ask = stream->open;
 
-    if (!entry->response_open)
-        ask |= entry_slots(classifier, stream);
+    if (ask || !entry->response_open)
+        ask |= entry_slots(classifier, stream, stream->matched);
+    if (entry->asked_by != classifier->plan->epoch)
+        entry->asked = 0;
     if (ask) {
         uint64_t left = about_entry(classifier, stream, entry, ask);
 
+        /* What the stream alone decides does not depend on this entry. */
+        left = entry_slots(classifier, stream, left);
         if (left && !entry->response_open)
             waiting_keep(classifier->waiting, stream, entry, left);
     }
@@ -121,7 +126,8 @@ void verdict_ended(void *context, struct stream *stream, enum stream_end why)
         return;
     }
     classifier->ending = stream;
-    l4_ask = stream->matched & ~entry_slots(classifier, stream);
+    l4_ask = stream->open | stream->matched;
+    l4_ask &= ~entry_slots(classifier, stream, l4_ask);
     close_l7(classifier, stream, why);
     if (!stream->extra->entries_seen)
         l4_ask = stream->open | stream->matched;
@@ -218,7 +224,7 @@ static void settle(struct classifier *classifier, struct stream *stream)
 {
     if (stream->open)
         return;
-    if (stream->extra->l7 && !(stream->matched && entry_slots(classifier, stream))) {
+    if (stream->extra->l7 && !entry_slots(classifier, stream, stream->matched)) {
         l7_drop(classifier->l7, stream);
         if (stream->l4 == KFL_L4_TCP)
             tcp_drop(classifier->tcp, stream);
@@ -236,27 +242,17 @@ static uint64_t need(struct classifier *classifier, struct stream *stream,
     uint64_t slots = (stream->matched | stream->open) & classifier->config.recorder->wants_entries;
 
     if (stream->open)
-        slots |= kfl_plan_needs_entries(classifier->plan->plan, view, stream->open);
+        slots |= kfl_plan_needs_entries(classifier->plan->plan, view->protos, stream->open);
     return slots;
 }
 
-/* The jobs that recorded the stream and hear of its entries: those that could not do without
- * entries when it began, and those that want all. */
-static uint64_t entry_slots(struct classifier *classifier, const struct stream *stream)
+/* Of these jobs, those that hear of the stream's entries: they could not do without entries when it
+ * began, or want all. The others hear of the stream as one entry at its end. */
+static uint64_t entry_slots(const struct classifier *classifier, const struct stream *stream,
+                            uint64_t slots)
 {
-    uint64_t all = stream->matched & classifier->config.recorder->wants_entries;
-    uint64_t rest = stream->matched & ~all;
-    struct kfl_stream view;
-
-    if (!rest)
-        return all;
-    stream_view(classifier->streams, stream, false, &view);
-    view.protos = kfl_protos_of_l4(stream->l4);
-    view.l7 = 0;
-    view.detection = KFL_DETECTION_OPEN;
-    memset(view.packets, 0, sizeof(view.packets));
-    memset(view.bytes, 0, sizeof(view.bytes));
-    return all | kfl_plan_needs_entries(classifier->plan->plan, &view, rest);
+    return (slots & classifier->config.recorder->wants_entries) |
+           kfl_plan_needs_entries_of(classifier->plan->plan, stream->l4, slots);
 }
 
 /* -> the jobs for which it is not settled: they wait for the stream's end. */
@@ -280,6 +276,9 @@ static uint64_t about_entry(struct classifier *classifier, struct stream *stream
             stream->matches++;
         recorder->ops->entry(recorder, verdict.matched, stream, entry);
     }
+    entry->asked = ask;
+    entry->asked_out = verdict.out;
+    entry->asked_by = classifier->plan->epoch;
     return ask & ~verdict.matched & ~verdict.out;
 }
 

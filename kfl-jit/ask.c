@@ -116,14 +116,13 @@ struct kfl_verdict kfl_plan_entry(const struct kfl_plan *plan, unsigned number,
     return (struct kfl_verdict){verdict.matched & ask, verdict.out & ask};
 }
 
-uint64_t kfl_plan_needs_entries(const struct kfl_plan *plan, const struct kfl_stream *stream,
-                                uint64_t ask)
+uint64_t kfl_plan_needs_entries(const struct kfl_plan *plan, uint32_t protos, uint64_t ask)
 {
     uint64_t needs = 0;
     unsigned first = KFL_PROTO_COUNT;
 
     for (unsigned proto = 0; proto < KFL_PROTO_COUNT; proto++) {
-        if (!(stream->protos >> proto & 1))
+        if (!(protos >> proto & 1))
             continue;
         needs |= plan->proto[proto].needs;
         if (first == KFL_PROTO_COUNT)
@@ -136,6 +135,11 @@ uint64_t kfl_plan_needs_entries(const struct kfl_plan *plan, const struct kfl_st
         }
     }
     return needs & ask;
+}
+
+uint64_t kfl_plan_needs_entries_of(const struct kfl_plan *plan, enum kfl_l4 l4, uint64_t ask)
+{
+    return plan->stream[__builtin_ctz(l4)].needs & ask;
 }
 
 static struct kfl_verdict stream_one_way(const struct kfl_plan *plan, struct plan_worker *worker,

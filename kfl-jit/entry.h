@@ -124,6 +124,10 @@ struct kfl_entry {
     bool response_open;             /* stage Q: the response may still come */
     enum kfl_error_type error;
     const char *error_msg;          /* never null */
+    /* When a plan is asked again, now with the response: the jobs it was asked about with this
+     * request alone, and those of them that it was out for. 0: none. */
+    uint64_t asked, asked_out;
+    uint32_t asked_by; /* the caller's number of that plan */
 };
 
 #endif

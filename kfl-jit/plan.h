@@ -64,9 +64,11 @@ struct kfl_verdict kfl_plan_stream(const struct kfl_plan *plan, unsigned worker,
 struct kfl_verdict kfl_plan_entry(const struct kfl_plan *plan, unsigned worker,
                                   const struct kfl_entry *entry, uint64_t ask);
 
-/* The jobs that need entries dissected at all to be decided for this stream; 0: L2-L4 is enough. */
-uint64_t kfl_plan_needs_entries(const struct kfl_plan *plan, const struct kfl_stream *stream,
-                                uint64_t ask);
+/* The jobs that need entries dissected at all to be decided for a stream of which entries of
+ * `protos` may come; 0: L2-L4 is enough. */
+uint64_t kfl_plan_needs_entries(const struct kfl_plan *plan, uint32_t protos, uint64_t ask);
+/* ... for a stream of which but its layer 4 is known; asked for each entry. */
+uint64_t kfl_plan_needs_entries_of(const struct kfl_plan *plan, enum kfl_l4 l4, uint64_t ask);
 
 /* The slots whose statements say limit(n), and the n of one. Counting is the caller's. */
 uint64_t kfl_plan_limited(const struct kfl_plan *plan);

@@ -12,6 +12,8 @@ static bool is_apart(struct kfl_plan *plan, enum kfl_proto proto, uint32_t n, ui
 static int make_proto(struct kfl_plan *plan, enum kfl_proto proto);
 static int make_stream(struct kfl_plan *plan, unsigned l4, uint32_t n, uint32_t *map);
 static int make_needs(struct kfl_plan *plan);
+static int make_stream_needs(struct kfl_plan *plan, unsigned l4, uint32_t n, uint32_t *map);
+static void find_readers(const struct kfl_plan *plan, enum kfl_proto proto, uint8_t *reads);
 static int make_native(struct kfl_plan *plan);
 static bool atom_is_of_stream(const struct kfl_plan *plan, uint32_t number, enum kfl_proto proto);
 
@@ -43,6 +45,8 @@ int plan_make_code(struct kfl_plan *plan)
     }
     for (unsigned l4 = 0; l4 < PLAN_LAYER4 && !result; l4++)
         result = make_stream(plan, l4, n, map);
+    for (unsigned l4 = 0; l4 < PLAN_LAYER4 && !result; l4++)
+        result = make_stream_needs(plan, l4, n, map);
     if (!result)
         result = plan->program.no_memory ? -ENOMEM : make_needs(plan);
     if (!result)
@@ -209,22 +213,65 @@ static int make_needs(struct kfl_plan *plan)
     if (!reads)
         return -ENOMEM;
     for (unsigned proto = 0; proto < KFL_PROTO_COUNT; proto++) {
-        for (uint32_t i = 0; i < plan->program.n; i++) {
-            const struct node *node = &plan->program.node[i];
-
-            if (node->op == NODE_CONST)
-                reads[i] = 0;
-            else if (node->op == NODE_ATOM)
-                reads[i] = !atom_is_of_stream(plan, node->a, proto);
-            else
-                reads[i] = reads[node->a] | (node->op >= NODE_AND ? reads[node->b] : 0);
-        }
+        find_readers(plan, proto, reads);
         for (unsigned slot = 0; slot < KFL_SLOT_MAX; slot++)
             if (plan->slots >> slot & 1 && reads[plan->proto[proto].root[slot]])
                 plan->proto[proto].needs |= UINT64_C(1) << slot;
     }
     free(reads);
     return 0;
+}
+
+/* ... for streams of a layer 4: those too that do not mean the same for all its protocols, and
+ * those that count entries. */
+static int make_stream_needs(struct kfl_plan *plan, unsigned l4, uint32_t n, uint32_t *map)
+{
+    uint32_t first[KFL_SLOT_MAX], protos = kfl_protos_of_l4((enum kfl_l4)(1 << l4));
+    uint64_t *needs = &plan->stream[l4].needs;
+
+    memset(first, 0xff, sizeof first);
+    *needs = plan->limited;
+    for (unsigned proto = 0; proto < KFL_PROTO_COUNT; proto++) {
+        struct leaf_context context = {plan, proto, (uint8_t)(1 << l4)};
+        uint8_t *reads;
+
+        if (!(protos >> proto & 1))
+            continue;
+        program_specialise(&plan->program, n, leaf_of_proto, &context, map);
+        reads = calloc(plan->program.n, 1);
+        if (!reads || plan->program.no_memory) {
+            free(reads);
+            return -ENOMEM;
+        }
+        find_readers(plan, proto, reads);
+        for (unsigned slot = 0; slot < KFL_SLOT_MAX; slot++) {
+            uint32_t root = map[plan->whole[slot]];
+
+            if (!(plan->slots >> slot & 1))
+                continue;
+            if (first[slot] == UINT32_MAX)
+                first[slot] = root;
+            if (reads[root] || root != first[slot])
+                *needs |= UINT64_C(1) << slot;
+        }
+        free(reads);
+    }
+    return 0;
+}
+
+/* The nodes that read what only entries tell; nodes come after those they are made of. */
+static void find_readers(const struct kfl_plan *plan, enum kfl_proto proto, uint8_t *reads)
+{
+    for (uint32_t i = 0; i < plan->program.n; i++) {
+        const struct node *node = &plan->program.node[i];
+
+        if (node->op == NODE_CONST)
+            reads[i] = 0;
+        else if (node->op == NODE_ATOM)
+            reads[i] = !atom_is_of_stream(plan, node->a, proto);
+        else
+            reads[i] = reads[node->a] | (node->op >= NODE_AND ? reads[node->b] : 0);
+    }
 }
 
 /* The codes as native code. What is too large or cannot be had on this machine stays a tree. */

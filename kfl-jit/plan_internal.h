@@ -44,6 +44,7 @@ struct plan_proto {
 struct plan_stream {
     struct code code;
     struct subject_list subjects, left, general; /* as in plan_proto */
+    uint64_t needs;                              /* kfl_plan_needs_entries_of() */
 };
 enum { PLAN_LAYER4 = 5 }; /* by number of the bit of enum kfl_l4 */
 

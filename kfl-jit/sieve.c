@@ -43,6 +43,7 @@ static int make_codes(struct sorting *sorting);
 static uint64_t kill_of(const struct kfl_plan *plan, const struct sieve *sieve,
                         const struct sieve_row *row, const struct kfl_value *value);
 static bool is_on_tape(enum kfl_field field);
+static bool is_of_request(enum kfl_field field);
 
 int sieve_create(struct kfl_plan *plan, enum kfl_proto proto, struct sieve **ret_sieve)
 {
@@ -215,11 +216,13 @@ static int make_rows(struct sorting *sorting)
 {
     const struct kfl_plan *plan = sorting->plan;
     struct sieve *sieve = sorting->sieve;
+    size_t size = (plan->atoms.n_subjects + 1u) * sizeof *sieve->row;
     int result = 0;
 
-    sieve->row = calloc(plan->atoms.n_subjects + 1u, sizeof *sieve->row);
+    sieve->row = aligned_alloc(64, size);
     if (!sieve->row)
         return -ENOMEM;
+    memset(sieve->row, 0, size);
     for (unsigned round = 0; round < 2; round++) {
         sieve->first_fact = sieve->n_rows;
         for (unsigned field = 1; field < KFL_FIELD_COUNT && !result; field++) {
@@ -252,15 +255,17 @@ static int make_row(struct sorting *sorting, uint32_t number, struct sieve_row *
     int result;
 
     row->subject = number;
-    row->number = (uint32_t)(row - sorting->sieve->row);
+    row->number = (uint16_t)(row - sorting->sieve->row);
     row->field = place->field;
     row->watch = sorting->watch[number];
     if (n_rest == 1 && subject->path.step[place->rest].type == AST_KEY &&
         kfl_field_info[place->field].type == KFL_TYPE_MAP)
         row->key = &subject->path.step[place->rest];
     row->below = n_rest > 0;
-    if (row->key)
+    if (row->key) {
+        row->key_size = row->key->size;
         row->key_head = value_head(row->key->name, row->key->size);
+    }
     row->of_null = kill_of(plan, sorting->sieve, row, &(struct kfl_value){.type = KFL_NULL});
     row->of_object = kill_of(plan, sorting->sieve, row, &(struct kfl_value){.type = KFL_OBJECT});
     for (unsigned i = 0; i < 2; i++)
@@ -486,6 +491,9 @@ static int make_sides(struct sorting *sorting)
     sieve->empty = calloc(SIDE_STATES * SIDE_STATES * (size_t)n + 1, sizeof *sieve->empty);
     if (!sieve->empty)
         return -ENOMEM;
+    for (uint32_t k = 0; k < n; k++)
+        if (is_of_request(sieve->row[k].field))
+            sieve->of_request[k / 64] |= UINT64_C(1) << k % 64;
     for (unsigned i = 0; i < SIDE_STATES * SIDE_STATES; i++) {
         const uint8_t *cell = plan->proto[sorting->proto].template + (size_t)i * n_atoms;
         enum side_state request = i / SIDE_STATES, response = i % SIDE_STATES;
@@ -495,8 +503,7 @@ static int make_sides(struct sorting *sorting)
         side->fate.dead = sieve->dead;
         for (uint32_t k = 0; k < n; k++) {
             const struct sieve_row *row = &sieve->row[k];
-            bool of_request = !strncmp(kfl_field_info[row->field].path, "request", 7);
-            bool comes = (of_request ? request : response) == SIDE_OBJECT;
+            bool comes = (is_of_request(row->field) ? request : response) == SIDE_OBJECT;
 
             sieve_cells(sieve, &plan->atoms.subject[row->subject], cell,
                         comes ? &side->empty[k] : &side->fate);
@@ -579,4 +586,10 @@ static uint64_t kill_of(const struct kfl_plan *plan, const struct sieve *sieve,
 static bool is_on_tape(enum kfl_field field)
 {
     return kfl_field_info[field].protos != 0;
+}
+
+/* Of those on tapes. */
+static bool is_of_request(enum kfl_field field)
+{
+    return !strncmp(kfl_field_info[field].path, "request", 7);
 }

@@ -62,32 +62,41 @@ struct sieve_test {
 
 /* A subject as the jobs of one protocol see it. */
 struct sieve_row {
+    /* first line: every value */
     uint64_t watch; /* slots that look at it */
     uint32_t subject;
-    uint32_t number; /* its place among the rows */
+    uint16_t number; /* its place among the rows */
     uint16_t field;
-    bool below; /* the path goes on: a key, or more steps */
-    uint8_t text_bits;
-    const struct ast_step *key; /* a member of a map; null: the row itself, or more steps */
     uint64_t key_head;
-    uint64_t of_text[2];     /* by truth alone: of a text that is empty, that is not */
+    const struct ast_step *key; /* a member of a map; null: the row itself, or more steps */
+    uint32_t key_size;
+    uint32_t n_ranges;
+    struct sieve_range *range; /* of ints; null: they are not looked up */
+    uint8_t *small;            /* range of each int from 0 on; null: they are searched */
+    bool below;                /* the path goes on: a key, or more steps */
+    uint8_t text_bits;
+    uint16_t n_edges;
+    uint32_t n_cheap;
+    /* second line: a text */
+    uint64_t of_text[2]; /* by truth alone: of a text that is empty, that is not */
+    /* Bit set: an == or an edge may hold for a text that begins with this byte. */
+    uint32_t begins[8];
+    uint64_t none;   /* killed by a text that begins otherwise */
+    uint64_t costly; /* slots that the costly ones can kill */
+    /* third line: a text that may be one of them */
     struct sieve_text *text; /* hash table of 2^text_bits places; null: no == */
     uint64_t text_miss;      /* killed by a text that is none of them */
     struct sieve_edge *edge;
     struct sieve_test *test; /* comparisons as numbers, then the costly ones */
-    uint32_t n_edges, n_cheap, n_tests;
-    /* Bit set: an == or an edge may hold for a text that begins with this byte. */
-    uint32_t begins[8];
-    uint64_t none;             /* killed by a text that begins otherwise */
-    uint64_t costly;           /* slots that the costly ones can kill */
-    uint64_t unpaired;         /* ... those of them whose pairs are not known */
-    uint64_t no_pair;          /* killed by a text without any pair */
-    struct sieve_range *range; /* of ints; null: they are not looked up */
-    uint8_t *small;            /* range of each int from 0 on; null: they are searched */
-    uint32_t n_ranges;
+    struct pairs *pairs;     /* of the costly ones; null: none */
+    uint64_t unpaired;       /* ... slots of those whose pairs are not known */
+    uint64_t no_pair;        /* killed by a text without any pair */
+    uint32_t n_tests;
+    /* values of other types */
     uint64_t of_null, of_object, of_bool[2];
-    struct pairs *pairs; /* of the costly ones; null: none */
-};
+} __attribute__((aligned(64)));
+_Static_assert(offsetof(struct sieve_row, of_text) == 64 && offsetof(struct sieve_row, text) == 128,
+               "as sift.c goes through it");
 
 /* What is known of slots so far. */
 struct sieve_fate {
@@ -120,7 +129,8 @@ struct sieve {
     uint64_t slots;               /* settled here */
     uint64_t rest;                /* evaluated by `whole` unless they are dead */
     uint64_t dead;                /* whatever comes */
-    struct sieve_side side[3][3]; /* by side_state of request and response */
+    uint64_t of_request[SIEVE_WORDS]; /* rows of its tape */
+    struct sieve_side side[3][3];     /* by side_state of request and response */
     struct sieve_fate *empty;     /* all of them */
     struct code packet;           /* kills what packet facts kill */
     struct code whole;            /* of `rest` */

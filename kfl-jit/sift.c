@@ -57,21 +57,23 @@ struct kfl_verdict plan_sift(const struct kfl_plan *plan, struct plan_worker *wo
     struct sift sift;
     const struct sieve_side *side = &sieve->side[request][response];
     uint64_t dead, rest;
+    bool request_known = !(ask & ~entry->asked);
 
     sift.plan = plan;
     sift.sieve = sieve;
     sift.worker = worker;
     sift.proto = entry->proto;
     sift.n_later = 0;
-    sift.fate.dead = side->fate.dead | ~ask;
+    sift.fate.dead = side->fate.dead | ~ask | (entry->asked & entry->asked_out);
     sift.fate.open = side->fate.open;
-    memcpy(sift.awaited, side->awaited, sizeof sift.awaited);
+    for (unsigned i = 0; i < SIEVE_WORDS; i++)
+        sift.awaited[i] = side->awaited[i] & ~(request_known ? sieve->of_request[i] : 0);
     if (sieve->packet.slots & ~sift.fate.dead)
         sift.fate.dead |= plan_run(plan, worker, &sieve->packet, entry->stream).out;
     if ((sieve->slots | sieve->rest) & ~sift.fate.dead) {
         if (response == SIDE_OBJECT) /* a status is looked up at once, and kills many */
             sift_tape(&sift, entry->response->facts, entry->response->facts_size, 0);
-        if (request == SIDE_OBJECT)
+        if (request == SIDE_OBJECT && !request_known)
             sift_tape(&sift, entry->request->facts, entry->request->facts_size, 0);
         sift_empty(&sift, side->empty);
         sift_facts(&sift, entry);
@@ -137,7 +139,7 @@ static inline void sift_map(struct sift *sift, const struct sieve_row *row, cons
         for (uint64_t rows = left; rows; rows &= rows - 1) {
             const struct sieve_row *one = &row[__builtin_ctzll(rows)];
 
-            if (one->key_head != head || one->key->size != child->key_size || child->field ||
+            if (one->key_head != head || one->key_size != child->key_size || child->field ||
                 (child->key_size > 8 && !value_same_rest(key, one->key->name, child->key_size)))
                 continue;
             left &= ~(rows & -rows);

@@ -506,7 +506,9 @@ static void jobs_that_need_entries_are_told(void)
     verdict = kfl_plan_stream(plan, 0, &c.stream, UINT64_MAX);
     CU_ASSERT_EQUAL(verdict.matched, 1);
     CU_ASSERT_EQUAL(verdict.out, 1 << 3);
-    CU_ASSERT_EQUAL(kfl_plan_needs_entries(plan, &c.stream, 31 & ~1u & ~(1u << 3)), wanted);
+    CU_ASSERT_EQUAL(kfl_plan_needs_entries(plan, c.stream.protos, 31 & ~1u & ~(1u << 3)), wanted);
+    CU_ASSERT_EQUAL(kfl_plan_needs_entries_of(plan, KFL_L4_TCP, UINT64_MAX), wanted);
+    CU_ASSERT_EQUAL(kfl_plan_needs_entries_of(plan, KFL_L4_UDP, 1 << 1 | 1 << 3), 1 << 3);
     kfl_plan_free(plan);
     for (unsigned i = 0; i < 5; i++)
         kfl_statement_free(statement[i]);
