@@ -16,6 +16,11 @@ static void put_bool(struct facts_value *value, bool boolean);
 static void put_count(const struct facts *facts, struct facts_value *value, uint64_t count);
 static uint64_t entry_ns(const struct facts *facts);
 
+static inline bool is_complete(const struct kfl_entry *entry)
+{
+    return entry && !entry->response_open;
+}
+
 void facts_get(const struct facts *facts, enum kfl_field field, struct facts_value *value)
 {
     const struct kfl_stream *stream = facts->stream;
@@ -117,6 +122,20 @@ bool facts_of_stream(enum kfl_field field)
     }
 }
 
+bool facts_of_response(enum kfl_field field)
+{
+    switch (field) {
+    case KFL_FIELD_ID: /* other entries may be complete before */
+    case KFL_FIELD_INDEX:
+    case KFL_FIELD_PROTOCOL_VERSION: /* the response says its own */
+    case KFL_FIELD_CONN_L7:
+    case KFL_FIELD_CONN_DETECTION:
+        return true;
+    default:
+        return kfl_field_info[field].stage == KFL_STAGE_RESPONSE;
+    }
+}
+
 struct kfl_value facts_empty(enum kfl_type type)
 {
     switch (type) {
@@ -154,7 +173,7 @@ static void get_protocol(const struct facts *facts, enum kfl_field field, struct
         put_text(value, info->abbr);
         break;
     case KFL_FIELD_PROTOCOL_VERSION:
-        if (facts->entry)
+        if (facts->entry && !facts->entry->response_open) /* the response has one of its own */
             put_text(value, facts->entry->version);
         break;
     case KFL_FIELD_PROTOCOL_LAYER3:
@@ -197,11 +216,12 @@ static void get_conn(const struct facts *facts, enum kfl_field field, struct fac
         put_text(value, value->text);
         break;
     case KFL_FIELD_CONN_DETECTION:
-        if (stream->detection != KFL_DETECTION_OPEN || facts->entry)
+        if (stream->detection != KFL_DETECTION_OPEN || is_complete(facts->entry))
             put_text(value, detections[stream->detection]);
         break;
     case KFL_FIELD_CONN_L7:
-        value->kind = facts->entry || stream->ended ? FACTS_ARRAY : FACTS_GROWING;
+        value->kind =
+            is_complete(facts->entry) || stream->ended ? FACTS_ARRAY : FACTS_GROWING;
         value->n = 0;
         for (unsigned i = 0; i < KFL_PROTO_COUNT; i++)
             if (stream->l7 >> i & 1)
@@ -266,7 +286,13 @@ static void get_entry(const struct facts *facts, enum kfl_field field, struct fa
     case KFL_FIELD_TIMESTAMP:
         put_int(value, entry_ns(facts) / 1000000);
         break;
+    case KFL_FIELD_INDEX: /* while the response is open */
+        put_int(value, entry->index);
+        value->kind = FACTS_AT_LEAST;
+        break;
     case KFL_FIELD_ID:
+        if (open)
+            break;
         snprintf(value->text, sizeof value->text, "%.255s/%" PRIu64 "-%" PRIu32,
                  entry->stream->capture->node_name, entry->stream->number, entry->index);
         put_text(value, value->text);

@@ -47,6 +47,8 @@ static inline bool facts_int(const struct facts *facts, enum kfl_field field, in
 
 /* Does a stream tell it, before any entry is there? */
 bool facts_of_stream(enum kfl_field field);
+/* Can its value still change when an entry's response comes? */
+bool facts_of_response(enum kfl_field field);
 
 /* The empty value of a row's type. Arrays and maps are empty ones. */
 struct kfl_value facts_empty(enum kfl_type type);
@@ -69,9 +71,9 @@ static inline bool facts_int(const struct facts *facts, enum kfl_field field, in
     if (!entry)
         return false;
     switch (field) {
-    case KFL_FIELD_INDEX:
-        *ret_value = entry->index;
-        return true;
+    case KFL_FIELD_INDEX: /* others may become entries before this one does */
+        value = entry->index;
+        break;
     case KFL_FIELD_REQUEST_SIZE:
         *ret_value = entry->request ? entry->request->wire_size : 0;
         return true;
@@ -91,7 +93,7 @@ static inline bool facts_int(const struct facts *facts, enum kfl_field field, in
     default:
         return false;
     }
-    if (entry->response_open) /* these tell of the response */
+    if (entry->response_open) /* these wait for the response */
         return false;
     *ret_value = value;
     return true;

@@ -148,7 +148,7 @@ static void note_read(void *context, enum kfl_field field)
         needs->end = true;
     else if (stage != KFL_STAGE_PACKET)
         needs->entry = true;
-    if (stage == KFL_STAGE_RESPONSE || !strncmp(kfl_field_info[field].path, "response", 8))
+    if (facts_of_response(field) || !strncmp(kfl_field_info[field].path, "response", 8))
         needs->response = true;
 }
 

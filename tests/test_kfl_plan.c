@@ -264,7 +264,7 @@ static void http_is_settled_as_early_as_logic_allows(void)
         {"tls", ".oooo"},
         {"conn.detection == \"found\"", ".mmmm"},
         {"conn.l7 == \"HTTP\"", ".mmmm"},
-        {"protocol.version == \"1.1\"", "..mmm"},
+        {"protocol.version == \"1.1\"", "...mm"},
         {"kafka or http", ".mmmm"},
         /* stage Q */
         {"request.method == \"GET\"", "..mmm"},
@@ -291,9 +291,10 @@ static void http_is_settled_as_early_as_logic_allows(void)
         {"request.body == \"\"", "..mmm"},
         {"request.cookies.sid", "..ooo"},
         {"request != nil", "..mmm"},
-        {"index == 3 and timestamp == 1767323045000", "..mmm"},
+        {"index == 3 and timestamp == 1767323045000", "...mm"},
+        {"index > 2 and timestamp == 1767323045000", "..mmm"},
         {"startTime == \"2026-01-02T03:04:05.000000001Z\"", "..mmm"},
-        {"id == \"tap1/42-3\"", "..mmm"},
+        {"id == \"tap1/42-3\"", "...mm"},
         {"requestSize > 400", "..mmm"},
         {"request.questions", ".oooo"},
         /* stage R */
