@@ -357,12 +357,9 @@ void l7_l4_entry_make(struct l7 *l7)
     };
     struct l7_half *halves[2];
     const char *error = stream_connection_error(l7->stream);
-    uint32_t proto = l7_l4_entry(l7->stream);
 
-    if (!proto)
-        return;
-    l7->proto = (uint8_t)__builtin_ctz(proto);
-    l7->stream->extra->protos = proto; /* what was possible has not come */
+    l7->proto = (uint8_t)kfl_l4_entry(l7->stream->l4);
+    l7->stream->extra->protos = l7_l4_entry(l7->stream); /* what was possible has not come */
     for (int i = 0; i < 2; i++) {
         const struct payload *payload = &l7->payload[i];
         struct fact_tape *tape;

@@ -141,8 +141,7 @@ static inline void l7_count(_Atomic uint64_t *counter, uint64_t n)
 
 static inline uint32_t l7_l4_entry(const struct stream *stream)
 {
-    return kfl_protos_of_l4(stream->l4) &
-           (KFL_PROTOS_L4 | KFL_PROTO_BIT(ICMP) | KFL_PROTO_BIT(SCTP));
+    return UINT32_C(1) << kfl_l4_entry(stream->l4);
 }
 
 #endif

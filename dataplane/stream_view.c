@@ -100,6 +100,18 @@ void stream_fill_key(const struct stream *stream, const struct stream_facts *fac
     ret_key->distinguish = stream->id.distinguish;
 }
 
+static inline struct kfl_endpoint endpoint_of(const struct stream *stream,
+                                              const struct stream_facts *facts, enum kfl_side side)
+{
+    unsigned i = side ^ (stream->flags & STREAM_CLIENT_IS_1);
+    struct kfl_endpoint end = {
+        .port = stream->id.port[i], .name = facts->name[i], .namespace = facts->namespace[i]};
+
+    address_of(stream, facts, i, end.addr);
+    memcpy(end.mac, facts->mac[i], 6);
+    return end;
+}
+
 void stream_fill_view(const struct stream *stream, const struct stream_facts *facts, bool ended,
                       struct kfl_stream *ret_view)
 {
@@ -108,6 +120,7 @@ void stream_fill_view(const struct stream *stream, const struct stream_facts *fa
     *ret_view = (struct kfl_stream){
         .number = stream->number,
         .first_ns = stream->first_ns,
+        .end = {endpoint_of(stream, facts, KFL_CLIENT), endpoint_of(stream, facts, KFL_SERVER)},
         .capture = facts->interface < interface_count() ? &interface_get(facts->interface)->capture
                                                         : &nowhere,
         .tunnel_id = facts->tunnel_id,
@@ -132,13 +145,4 @@ void stream_fill_view(const struct stream *stream, const struct stream_facts *fa
         .bytes = {stream->bytes[0], stream->bytes[1]},
         .record = "",
     };
-    for (unsigned i = 0; i < 2; i++) {
-        struct kfl_endpoint *end = &ret_view->end[stream_side(stream, i)];
-
-        address_of(stream, facts, i, end->addr);
-        end->port = stream->id.port[i];
-        memcpy(end->mac, facts->mac[i], 6);
-        end->name = facts->name[i];
-        end->namespace = facts->namespace[i];
-    }
 }

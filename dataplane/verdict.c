@@ -285,22 +285,13 @@ static uint64_t about_entry(struct classifier *classifier, struct stream *stream
 /* The one entry of a stream that has no other. */
 static void about_l4_entry(struct classifier *classifier, struct stream *stream, uint64_t ask)
 {
-    static const struct {
-        uint8_t l4, proto;
-    } protos[] = {
-        {KFL_L4_TCP, KFL_PROTO_TCP},   {KFL_L4_UDP, KFL_PROTO_UDP},  {KFL_L4_SCTP, KFL_PROTO_SCTP},
-        {KFL_L4_ICMP, KFL_PROTO_ICMP}, {KFL_L4_OTHER, KFL_PROTO_IP},
-    };
     const char *error = stream_connection_error(stream);
     struct kfl_entry entry = {
-        .proto = KFL_PROTO_IP,
+        .proto = kfl_l4_entry(stream->l4),
         .error = error ? KFL_ERROR_CONNECTION : KFL_ERROR_NONE,
         .error_msg = error ? error : "",
     };
 
-    for (unsigned i = 0; i < sizeof(protos) / sizeof(protos[0]); i++)
-        if (protos[i].l4 == stream->l4)
-            entry.proto = protos[i].proto;
     entry.version = kfl_proto_info[entry.proto].version;
     about_entry(classifier, stream, &entry, ask);
 }

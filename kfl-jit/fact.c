@@ -11,7 +11,8 @@
  * apart in one map. */
 enum { MEMBERS_MAX = 512 };
 
-static bool refused(const struct fact_tape *tape, enum kfl_field field);
+static inline bool refused(const struct fact_tape *tape, enum kfl_field field);
+static bool refused_member(const struct fact_tape *tape);
 static struct fact *append(struct fact_tape *tape, enum kfl_field field, enum fact_type type,
                            uint64_t value_size);
 static void append_string(struct fact_tape *tape, enum kfl_field field, const void *text,
@@ -102,7 +103,9 @@ void fact_string(struct fact_tape *tape, enum kfl_field field, const void *text,
 
 void fact_text(struct fact_tape *tape, enum kfl_field field, const char *text)
 {
-    fact_string(tape, field, text, strlen(text));
+    if (!refused(tape, field))
+        append_string(tape, field, text, strlen(text));
+    tape->key = NULL;
 }
 
 void fact_base64(struct fact_tape *tape, enum kfl_field field, const void *bytes, size_t size)
@@ -260,19 +263,22 @@ void fact_member_collected(struct fact_tape *tape, const char *key, size_t key_s
 }
 
 /* Is the next node inside something that is skipped, or not wanted itself? */
-static bool refused(const struct fact_tape *tape, enum kfl_field field)
+static inline bool refused(const struct fact_tape *tape, enum kfl_field field)
 {
     if (tape->skip > 0)
         return true;
-    if (field != KFL_FIELD_NONE)
-        return !fact_wanted(tape, field);
-    if (tape->depth > 0 && tape->key != NULL) {
-        const struct fact *map = open_node(tape);
+    return field != KFL_FIELD_NONE ? !fact_wanted(tape, field) : refused_member(tape);
+}
 
-        if (map->type == FACT_MAP && map->field != KFL_FIELD_NONE)
-            return !fact_wanted_key(tape, map->field, tape->key, tape->key_size);
-    }
-    return false;
+static bool refused_member(const struct fact_tape *tape)
+{
+    const struct fact *map;
+
+    if (tape->depth == 0 || tape->key == NULL)
+        return false;
+    map = open_node(tape);
+    return map->type == FACT_MAP && map->field != KFL_FIELD_NONE &&
+           !fact_wanted_key(tape, map->field, tape->key, tape->key_size);
 }
 
 /* A node with its key and room for its value; null, and cut, if it does not fit. */

@@ -123,20 +123,15 @@ static uint8_t leaf_of_stream(void *context, uint32_t atom)
 /* Does some job mean something else for this protocol than for a stream without one? */
 static bool is_apart(struct kfl_plan *plan, enum kfl_proto proto, uint32_t n, uint32_t *map)
 {
-    static const uint8_t l4_entry[][2] = {{KFL_L4_TCP, KFL_PROTO_TCP},
-                                          {KFL_L4_UDP, KFL_PROTO_UDP},
-                                          {KFL_L4_SCTP, KFL_PROTO_SCTP},
-                                          {KFL_L4_ICMP, KFL_PROTO_ICMP},
-                                          {KFL_L4_OTHER, KFL_PROTO_IP}};
+    for (unsigned i = 0; i < PLAN_LAYER4; i++) {
+        enum kfl_l4 l4 = (enum kfl_l4)(1 << i);
+        struct leaf_context context = {plan, proto, (uint8_t)l4};
 
-    for (unsigned i = 0; i < sizeof l4_entry / sizeof *l4_entry; i++) {
-        struct leaf_context context = {plan, proto, l4_entry[i][0]};
-
-        if (!(kfl_proto_info[proto].layer4 & l4_entry[i][0]))
+        if (!(kfl_proto_info[proto].layer4 & l4))
             continue;
         program_specialise(&plan->program, n, leaf_of_proto, &context, map);
         for (unsigned slot = 0; slot < KFL_SLOT_MAX; slot++)
-            if (map[plan->whole[slot]] != plan->proto[l4_entry[i][1]].root[slot])
+            if (map[plan->whole[slot]] != plan->proto[kfl_l4_entry(l4)].root[slot])
                 return true;
     }
     return false;

@@ -61,7 +61,7 @@ struct plan_worker {
     struct kfl_arena *arena;
     struct facts_value value;     /* the one being looked at */
     struct kfl_stream turned;     /* the stream the other way round */
-    struct sieve_missing missing; /* the last time */
+    struct sieve_missing missing[SIEVE_MISSING]; /* the last times */
 };
 
 struct kfl_plan {

@@ -41,4 +41,22 @@ extern const struct kfl_proto_info kfl_proto_info[KFL_PROTO_COUNT];
 /* All protocols that can travel in this L4, its L4 entry among them. */
 uint32_t kfl_protos_of_l4(enum kfl_l4 l4);
 
+/* Of what protocol the one entry is that a stream without any other has. */
+static inline enum kfl_proto kfl_l4_entry(enum kfl_l4 l4)
+{
+    switch (l4) {
+    case KFL_L4_TCP:
+        return KFL_PROTO_TCP;
+    case KFL_L4_UDP:
+        return KFL_PROTO_UDP;
+    case KFL_L4_SCTP:
+        return KFL_PROTO_SCTP;
+    case KFL_L4_ICMP:
+        return KFL_PROTO_ICMP;
+    case KFL_L4_OTHER:
+        break;
+    }
+    return KFL_PROTO_IP;
+}
+
 #endif

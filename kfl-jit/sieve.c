@@ -39,6 +39,7 @@ static void make_begins(const struct kfl_plan *plan, const struct sieve *sieve,
 static int make_tests(const struct kfl_plan *plan, const struct sieve *sieve,
                       struct sieve_row *row);
 static int make_sides(struct sorting *sorting);
+static int make_unknown(struct sorting *sorting);
 static int make_codes(struct sorting *sorting);
 static uint64_t kill_of(const struct kfl_plan *plan, const struct sieve *sieve,
                         const struct sieve_row *row, const struct kfl_value *value);
@@ -63,6 +64,8 @@ int sieve_create(struct kfl_plan *plan, enum kfl_proto proto, struct sieve **ret
         result = make_rows(&sorting);
     if (!result)
         result = make_sides(&sorting);
+    if (!result)
+        result = make_unknown(&sorting);
     if (!result)
         result = make_codes(&sorting);
     free(sorting.of_packet);
@@ -511,6 +514,26 @@ static int make_sides(struct sorting *sorting)
                 side->awaited[k / 64] |= UINT64_C(1) << k % 64;
         }
     }
+    return 0;
+}
+
+static int make_unknown(struct sorting *sorting)
+{
+    const struct kfl_plan *plan = sorting->plan;
+    struct sieve *sieve = sorting->sieve;
+    const struct cells cells = {.cell = calloc(plan->atoms.n_atoms + 1u, 1)};
+
+    if (!cells.cell)
+        return -ENOMEM;
+    for (uint32_t i = sieve->first_fact; i < sieve->n_rows; i++) {
+        const struct subject *subject = &plan->atoms.subject[sieve->row[i].subject];
+
+        for (unsigned may_miss = 0; may_miss < 2; may_miss++) {
+            subject_unknown(&plan->atoms, subject, may_miss, &cells);
+            sieve_cells(sieve, subject, cells.cell, &sieve->row[i].unknown[may_miss]);
+        }
+    }
+    free(cells.cell);
     return 0;
 }
 

@@ -26,6 +26,7 @@
 enum { SIEVE_SMALL = 1024 }; /* ints below, as status codes are, are found without a search */
 /* So many values of a tape one job may look at; so many words hold a bit for each of them. */
 enum { SIEVE_VALUES = 4, SIEVE_WORDS = SIEVE_VALUES * KFL_SLOT_MAX / 64 };
+enum { SIEVE_MISSING = 16 }; /* of so many kinds of entries it is remembered what did not come */
 
 /* Slots that an atom kills when it is true, false, absent. */
 struct sieve_atom {
@@ -58,6 +59,11 @@ struct sieve_test {
     uint32_t atom;
     uint8_t pairs; /* one of them is in a text it holds for (pairs.h); 0: that is not known */
     uint64_t on_true, on_false;
+};
+
+/* What is known of slots so far. */
+struct sieve_fate {
+    uint64_t dead, open; /* open: not known yet, unless dead */
 };
 
 /* A subject as the jobs of one protocol see it. */
@@ -94,14 +100,10 @@ struct sieve_row {
     uint32_t n_tests;
     /* values of other types */
     uint64_t of_null, of_object, of_bool[2];
+    struct sieve_fate unknown[2]; /* of a fact that is not known yet; that may be missing, too */
 } __attribute__((aligned(64)));
 _Static_assert(offsetof(struct sieve_row, of_text) == 64 && offsetof(struct sieve_row, text) == 128,
                "as sift.c goes through it");
-
-/* What is known of slots so far. */
-struct sieve_fate {
-    uint64_t dead, open; /* open: not known yet, unless dead */
-};
 
 /* What rows that do not come kill, together: kept, for it is much the same from entry to entry. */
 struct sieve_missing {

@@ -173,7 +173,8 @@ static void sift_steps(struct sift *sift, const struct sieve_row *row, const str
 /* Rows that were not on the tapes: mostly the same ones as the last time. */
 static void sift_empty(struct sift *sift, const struct sieve_fate *empty)
 {
-    struct sieve_missing *last = &sift->worker->missing;
+    struct sieve_missing *last =
+        &sift->worker->missing[((uintptr_t)empty >> 4 ^ (uintptr_t)empty >> 8) % SIEVE_MISSING];
     uint64_t other = (uint64_t)((uintptr_t)last->empty ^ (uintptr_t)empty);
 
     for (unsigned i = 0; i < SIEVE_WORDS; i++)
@@ -224,7 +225,10 @@ static void sift_fact(struct sift *sift, const struct sieve_row *row, const stru
         return;
     }
     facts_get(facts, row->field, value);
-    if (value->kind == FACTS_VALUE && !row->below) {
+    if (value->kind == FACTS_UNKNOWN || value->kind == FACTS_MISSING) {
+        sift->fate.dead |= row->unknown[value->kind == FACTS_MISSING].dead;
+        sift->fate.open |= row->unknown[value->kind == FACTS_MISSING].open;
+    } else if (value->kind == FACTS_VALUE && !row->below) {
         sift_value(sift, row, &value->value);
     } else if (value->kind == FACTS_AT_LEAST && row->range) {
         const struct sieve_range *range = range_of(row, value->value.integer);

@@ -4,6 +4,16 @@
 
 #include "value.h"
 
+#define NOT_ASCII UINT64_C(0x8080808080808080)
+
+static inline uint64_t load64(const char *at)
+{
+    uint64_t word;
+
+    memcpy(&word, at, sizeof(word));
+    return word;
+}
+
 unsigned utf8_length(const char *text, size_t size)
 {
     const uint8_t *b = (const uint8_t *)text;
@@ -32,15 +42,15 @@ unsigned utf8_length(const char *text, size_t size)
 }
 
 /* How much of it is ASCII from its beginning on: nearly all text is, all of it. */
-static size_t ascii_size(const char *text, size_t size)
+static inline size_t ascii_size(const char *text, size_t size)
 {
     size_t at = 0;
-    uint64_t word;
 
-    for (; at + sizeof(word) <= size; at += sizeof(word)) {
-        memcpy(&word, text + at, sizeof(word));
-        if (word & UINT64_C(0x8080808080808080))
-            break;
+    if (size >= 8) {
+        while (at + 8 <= size && !(load64(text + at) & NOT_ASCII))
+            at += 8;
+        if (at + 8 > size && !(load64(text + size - 8) & NOT_ASCII)) /* some are looked at twice */
+            return size;
     }
     while (at < size && !(text[at] & 0x80))
         at++;

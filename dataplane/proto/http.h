@@ -51,7 +51,8 @@ struct http_known {
 
 static inline bool http_text_is(struct http_text text, const char *lower)
 {
-    return text.size == strlen(lower) && !strncasecmp((const char *)text.at, lower, text.size);
+    return text.size == strlen(lower) && (!text.size || (text.at[0] | 0x20) == (*lower | 0x20)) &&
+           !strncasecmp((const char *)text.at, lower, text.size);
 }
 
 static inline bool http_text_begins(struct http_text text, const char *lower)

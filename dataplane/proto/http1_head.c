@@ -1,7 +1,17 @@
 /* http1_head.c - start lines and headers of HTTP/1. */
 #include "http1_head.h"
 
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
+/* A line of the head: its line feed, or null; its first colon, or null. */
+struct line {
+    const uint8_t *end, *colon;
+};
+
 static enum l7_probe empty_line(const uint8_t *at, const uint8_t *end);
+static inline struct line line_at(const uint8_t *at, const uint8_t *end);
 static const uint8_t *fields_parse(struct http1_head *head, const uint8_t *at, const uint8_t *end);
 static bool start_line(struct http1_head *head, enum kfl_side side, const uint8_t *at,
                        const uint8_t *end);
@@ -112,6 +122,33 @@ static enum l7_probe empty_line(const uint8_t *at, const uint8_t *end)
     return at >= end ? L7_PROBE_MORE : *at == '\n' ? L7_PROBE_YES : L7_PROBE_NO;
 }
 
+static inline struct line line_at(const uint8_t *at, const uint8_t *end)
+{
+    struct line line = {NULL, NULL};
+
+#ifdef __AVX2__
+    for (; end - at >= 32; at += 32) {
+        __m256i bytes = _mm256_loadu_si256((const void *)at);
+        uint32_t ends =
+            (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('\n')));
+        uint32_t colons =
+            (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(':')));
+
+        colons &= (ends - 1) & ~ends; /* before the line feed, if there is one */
+        if (colons && !line.colon)
+            line.colon = at + __builtin_ctz(colons);
+        if (ends) {
+            line.end = at + __builtin_ctz(ends);
+            return line;
+        }
+    }
+#endif
+    line.end = memchr(at, '\n', (size_t)(end - at));
+    if (line.end && !line.colon)
+        line.colon = memchr(at, ':', (size_t)(line.end - at));
+    return line;
+}
+
 /* -> behind the empty line, or where it is cut; null: not complete */
 static const uint8_t *fields_parse(struct http1_head *head, const uint8_t *at, const uint8_t *end)
 {
@@ -120,6 +157,7 @@ static const uint8_t *fields_parse(struct http1_head *head, const uint8_t *at, c
     for (;;) {
         const uint8_t *line_end, *next, *colon;
         struct http_field *field;
+        struct line line;
 
         if (at == end)
             return head->cut ? end : NULL;
@@ -127,7 +165,9 @@ static const uint8_t *fields_parse(struct http1_head *head, const uint8_t *at, c
             return at + 1;
         if (*at == '\r' && at + 1 < end && at[1] == '\n')
             return at + 2;
-        line_end = memchr(at, '\n', (size_t)(end - at));
+        line = line_at(at, end);
+        line_end = line.end;
+        colon = line.colon;
         if (!line_end)
             return head->cut ? end : NULL;
         next = line_end + 1;
@@ -136,12 +176,13 @@ static const uint8_t *fields_parse(struct http1_head *head, const uint8_t *at, c
 
             if (!folded)
                 return head->cut ? end : NULL;
+            if (!colon)
+                colon = memchr(next, ':', (size_t)(folded - next));
             line_end = folded;
             next = folded + 1;
         }
         if (line_end > at && line_end[-1] == '\r')
             line_end--;
-        colon = memchr(at, ':', (size_t)(line_end - at));
         if (colon && fields->n < HTTP_FIELDS_MAX) {
             field = &fields->field[fields->n++];
             field->name = (struct http_text){at, (uint32_t)(colon - at)};

@@ -133,8 +133,8 @@ void http_target_facts(struct fact_tape *tape, struct http_scratch *scratch,
         query = (struct http_text){at + 1, (uint32_t)(target.at + target.size - at - 1)};
         path.size = (uint32_t)(at - target.at);
     }
-    at = path.size ? memmem(path.at, path.size, "://", 3) : NULL;
-    if (at && path.at[0] != '/') { /* absolute: the path begins behind the authority */
+    at = path.size && path.at[0] != '/' ? memmem(path.at, path.size, "://", 3) : NULL;
+    if (at) { /* absolute: the path begins behind the authority */
         const uint8_t *end = path.at + path.size;
         const uint8_t *slash = memchr(at + 3, '/', (size_t)(end - at - 3));
 

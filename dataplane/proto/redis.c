@@ -180,15 +180,33 @@ static int64_t extent_pass(struct extent *extent, const uint8_t *data, size_t si
     return (int64_t)at;
 }
 
+/* The size of an array of bulk strings, as commands are. -> 0: it is something else, or not whole */
+static size_t strings_size(const uint8_t *data, size_t size)
+{
+    struct token token;
+    size_t at;
+
+    if (!size || data[0] != '*' || !read_length(data, size, &token))
+        return 0;
+    at = token.size;
+    for (int64_t left = token.number; left; left--) {
+        if (at >= size || data[at] != '$' || !read_length(data + at, size - at, &token))
+            return 0;
+        at += token.size + (size_t)token.number + 2;
+    }
+    return at <= size ? at : 0;
+}
+
 /* The size of the value that begins here. -> 0: it is not all there; -1: no value */
 static int64_t value_size(const uint8_t *data, size_t size)
 {
     struct extent extent = {.depth = 0};
+    size_t strings = strings_size(data, size);
     uint64_t skip;
     int64_t used;
 
-    if (!size)
-        return 0;
+    if (!size || strings)
+        return (int64_t)strings;
     extent.left[extent.depth++] = 1;
     used = extent_pass(&extent, data, size, &skip);
     return used < 0 ? -1 : skip || extent.depth ? 0 : used;
@@ -367,6 +385,8 @@ static void upper_fact(struct fact_tape *tape, enum kfl_field field, struct curs
     char upper[64];
     size_t size = cursor_left(&text) < sizeof(upper) ? cursor_left(&text) : sizeof(upper);
 
+    if (!fact_wanted(tape, field))
+        return;
     for (size_t i = 0; i < size; i++)
         upper[i] = (char)toupper(text.at[i]);
     fact_string(tape, field, upper, size);
