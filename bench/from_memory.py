@@ -21,6 +21,7 @@ STAGES = (  # the first pattern that the source file's path contains
     ("reassembly", r"dataplane/(tcp|cursor)"),
     ("dissect", r"dataplane/(l7|proto/|waiting|dns_names|fact)"),
     ("plan", r"kfl-jit/"),
+    ("gate", r"dataplane/gate"),
     ("lookback", r"dataplane/(lookback|past)"),
     ("record", r"dataplane/(pcapng_block|recorder)|writer/"),
     ("step", r"dataplane/(classifier|pipeline|verdict|ring|counters|pushdown)"),

@@ -31,16 +31,17 @@ static struct kfl_verdict entry_one_way(const struct kfl_plan *plan, struct plan
 static void turn(struct kfl_stream *turned, const struct kfl_stream *stream);
 static void fill_fact(const struct kfl_plan *plan, struct plan_worker *worker,
                       const struct facts *facts, uint32_t subject);
-static void fill_tape(const struct kfl_plan *plan, const struct cells *cells, enum kfl_proto proto,
-                      const void *facts, uint32_t size, unsigned depth);
+static void fill_tape(const struct kfl_plan *plan, const struct cells *cells,
+                      const struct code *code, enum kfl_proto proto, const void *facts,
+                      uint32_t size, unsigned depth);
 static void fill_node(const struct atoms *atoms, const struct subject *subject,
                       const struct path_place *place, const struct fact *node,
                       const struct cells *cells);
 static void fill_found(const struct atoms *atoms, const struct subject *subject,
                        const struct found *found, const struct cells *cells);
 static void fill_general(const struct kfl_plan *plan, struct plan_worker *worker,
-                         const struct kfl_entry *entry, const struct subject_list *list,
-                         bool of_stream);
+                         const struct kfl_entry *entry, const struct code *code,
+                         const struct subject_list *list, bool of_stream);
 static inline void visit_member(struct visit *visit, const struct fact *map,
                                 const struct ast_step *step);
 static void visit_node(struct visit *visit, const struct fact *node, const struct ast_step *step,
@@ -49,6 +50,14 @@ static void visit_node(struct visit *visit, const struct fact *node, const struc
 static inline struct cells cells_of(const struct plan_worker *worker)
 {
     return (struct cells){plan_cells(worker), worker->scratch};
+}
+
+static inline bool code_reads_subject(const struct code *code, const struct subject *subject)
+{
+    for (uint32_t i = 0; i < subject->n; i++)
+        if (code_reads(code, subject->atom[i]))
+            return true;
+    return false;
 }
 
 /* Does this code test packet facts itself? */
@@ -162,7 +171,7 @@ static struct kfl_verdict stream_one_way(const struct kfl_plan *plan, struct pla
         struct kfl_entry entry = {
             .stream = stream, .proto = facts.proto, .version = "", .error_msg = ""};
 
-        fill_general(plan, worker, &entry, &of->general, true);
+        fill_general(plan, worker, &entry, &of->code, &of->general, true);
     }
     return run(plan, worker, &of->code, stream, protos);
 }
@@ -194,15 +203,20 @@ struct kfl_verdict plan_entry_whole(const struct kfl_plan *plan, struct plan_wor
     if (code->packet && plan->mode != KFL_PLAN_TREE)
         return run(plan, worker, code, entry->stream, UINT32_MAX);
     memcpy(cells.cell, of->template + (size_t)(request * SIDE_STATES + response) * n, n);
-    for (uint32_t i = 0; i < subjects->n; i++)
-        fill_fact(plan, worker, &facts, plan->list[subjects->first + i]);
+    for (uint32_t i = 0; i < subjects->n; i++) {
+        uint32_t number = plan->list[subjects->first + i];
+
+        if (code_reads_subject(code, &plan->atoms.subject[number]))
+            fill_fact(plan, worker, &facts, number);
+    }
     if (request == SIDE_OBJECT)
-        fill_tape(plan, &cells, entry->proto, entry->request->facts, entry->request->facts_size, 0);
+        fill_tape(plan, &cells, code, entry->proto, entry->request->facts,
+                  entry->request->facts_size, 0);
     if (response == SIDE_OBJECT)
-        fill_tape(plan, &cells, entry->proto, entry->response->facts, entry->response->facts_size,
-                  0);
+        fill_tape(plan, &cells, code, entry->proto, entry->response->facts,
+                  entry->response->facts_size, 0);
     if (of->general.n)
-        fill_general(plan, worker, entry, &of->general, false);
+        fill_general(plan, worker, entry, code, &of->general, false);
     return run(plan, worker, code, entry->stream, UINT32_MAX);
 }
 
@@ -334,8 +348,8 @@ void plan_fill_fact(const struct kfl_plan *plan, struct plan_worker *worker, uin
 
 /* Expressions that are evaluated over the entry as JSON, once all they read is known. */
 static void fill_general(const struct kfl_plan *plan, struct plan_worker *worker,
-                         const struct kfl_entry *entry, const struct subject_list *list,
-                         bool of_stream)
+                         const struct kfl_entry *entry, const struct code *code,
+                         const struct subject_list *list, bool of_stream)
 {
     uint8_t *cell = plan_cells(worker);
     struct evaluation evaluation = {.arena = worker->arena};
@@ -347,8 +361,8 @@ static void fill_general(const struct kfl_plan *plan, struct plan_worker *worker
         struct general_needs needs = plan->general[number][entry->proto];
         struct kfl_value value;
 
-        if ((needs.entry && of_stream) || (needs.response && entry->response_open) ||
-            (needs.end && !entry->stream->ended))
+        if (!code_reads(code, number) || (needs.entry && of_stream) ||
+            (needs.response && entry->response_open) || (needs.end && !entry->stream->ended))
             continue;
         if (!evaluation.record)
             evaluation.record = kfl_entry_value(worker->arena, entry);
@@ -368,8 +382,9 @@ static void fill_general(const struct kfl_plan *plan, struct plan_worker *worker
 }
 
 /* Nodes of a half, and of the objects in it. */
-static void fill_tape(const struct kfl_plan *plan, const struct cells *cells, enum kfl_proto proto,
-                      const void *facts, uint32_t size, unsigned depth)
+static void fill_tape(const struct kfl_plan *plan, const struct cells *cells,
+                      const struct code *code, enum kfl_proto proto, const void *facts,
+                      uint32_t size, unsigned depth)
 {
     FACT_EACH(node, facts, size)
     {
@@ -378,7 +393,7 @@ static void fill_tape(const struct kfl_plan *plan, const struct cells *cells, en
         for (uint32_t i = 0; i < list->n; i++) {
             const struct subject *subject = &plan->atoms.subject[plan->list[list->first + i]];
 
-            if (subject->place[proto].field == node->field)
+            if (subject->place[proto].field == node->field && code_reads_subject(code, subject))
                 fill_node(&plan->atoms, subject, &subject->place[proto], node, cells);
         }
         if (node->type != FACT_OBJECT || depth == FACT_DEPTH_MAX)
@@ -389,10 +404,10 @@ static void fill_tape(const struct kfl_plan *plan, const struct cells *cells, en
             struct found found = {facts_empty(kfl_field_info[subject->place[proto].field].type),
                                   NULL};
 
-            if (subject->place[proto].rest == subject->path.n)
+            if (subject->place[proto].rest == subject->path.n && code_reads_subject(code, subject))
                 fill_found(&plan->atoms, subject, &found, cells);
         }
-        fill_tape(plan, cells, proto, fact_value_of(node), node->value_size, depth + 1);
+        fill_tape(plan, cells, code, proto, fact_value_of(node), node->value_size, depth + 1);
     }
 }
 

@@ -220,8 +220,7 @@ static void get_conn(const struct facts *facts, enum kfl_field field, struct fac
             put_text(value, detections[stream->detection]);
         break;
     case KFL_FIELD_CONN_L7:
-        value->kind =
-            is_complete(facts->entry) || stream->ended ? FACTS_ARRAY : FACTS_GROWING;
+        value->kind = is_complete(facts->entry) || stream->ended ? FACTS_ARRAY : FACTS_GROWING;
         value->n = 0;
         for (unsigned i = 0; i < KFL_PROTO_COUNT; i++)
             if (stream->l7 >> i & 1)

@@ -102,7 +102,7 @@ int plan_make_native_code(struct kfl_plan *plan, struct code *code);
 /* ---- asking: ask.c, for sift.c ---- */
 struct kfl_verdict plan_run(const struct kfl_plan *plan, struct plan_worker *worker,
                             const struct code *code, const struct kfl_stream *stream);
-/* All atoms of the entry are filled, then the code is run. */
+/* All atoms that the code reads are filled, then it is run. */
 struct kfl_verdict plan_entry_whole(const struct kfl_plan *plan, struct plan_worker *worker,
                                     const struct kfl_entry *entry, const struct code *code);
 /* Fill the cells of one subject's atoms. */

@@ -180,7 +180,8 @@ static int64_t extent_pass(struct extent *extent, const uint8_t *data, size_t si
     return (int64_t)at;
 }
 
-/* The size of an array of bulk strings, as commands are. -> 0: it is something else, or not whole */
+/* The size of an array of bulk strings, as commands are. -> 0: it is something else, or not whole
+ */
 static size_t strings_size(const uint8_t *data, size_t size)
 {
     struct token token;
