@@ -115,10 +115,22 @@ def pipeline(scale):
     table.save()
 
 
+def growth_of_jobs(table, scale):
+    """in turns: what is compared is minutes apart else, and the machine another one"""
+    group, counts = "jobs, HTTP mix", (1, 2, 4, 8, 16, 32, 64)
+    rows = {n: [] for n in counts}
+    for _ in range(scale.rounds):
+        for n in counts:
+            rows[n].append(run_pipeline(f"{group}, {n} jobs", traffic.http(scale), "jobs", 1, "--jobs", n))
+    for n in counts:
+        took = [row["ns_packet"] for row in rows[n]]
+        table.add(group, f"{n} jobs", took, Mpps=round(1000 / statistics.median(took), 2), streams=rows[n][0]["streams"],
+                  loss=sum(row["dropped"] for row in rows[n]))
+
+
 def growth(scale):
     table = Table("growth", "CPU ns a packet, one core, from memory (classifiers: ns by the clock)")
-    for jobs in (1, 2, 4, 8, 16, 32, 64):
-        in_memory(table, "jobs, HTTP mix", f"{jobs} jobs", traffic.http(scale), "jobs", scale, "--jobs", jobs)
+    growth_of_jobs(table, scale)
     streams = [n for n in (1_000, 10_000, 100_000, 1_000_000, 4_000_000) if n <= scale.streams_max]
     memory = {}
     for n in streams:
