@@ -17,8 +17,8 @@ enum {
     TCP_STREAM_SEGMENTS = 1024, /* waiting in one direction */
     TCP_STREAM_BYTES = 4 << 20,
     FRAGMENT_DATAGRAMS = 512,
-    PACKETS_AHEAD = 2, /* whose bytes are asked for ... */
-    BYTES_AHEAD = 1536,
+    PACKETS_AHEAD = 2,  /* whose bytes are asked for ... */
+    BYTES_AHEAD = 2048, /* ... if they are not more */
 };
 
 static int create_parts(struct classifier *classifier);
@@ -300,10 +300,12 @@ static unsigned sift(struct classifier *classifier, struct packet *burst, unsign
     return n_wanted;
 }
 
-/* What is behind the headers, when it will be copied. */
+/* What is behind the headers, when it will be copied. How a long copy goes on the hardware sees. */
 static inline void prefetch_bytes(const struct packet *packet)
 {
-    for (uint32_t at = 64; at < packet->caplen && at < BYTES_AHEAD; at += 64)
+    uint32_t end = packet->caplen <= BYTES_AHEAD ? packet->caplen : 0;
+
+    for (uint32_t at = 64; at < end; at += 64)
         __builtin_prefetch(packet->data + at);
 }
 
