@@ -126,16 +126,20 @@ void verdict_ended(void *context, struct stream *stream, enum stream_end why)
         return;
     }
     classifier->ending = stream;
-    l4_ask = stream->open | stream->matched;
-    l4_ask &= ~entry_slots(classifier, stream, l4_ask);
+    l4_ask = stream->matched & ~entry_slots(classifier, stream, stream->matched);
     close_l7(classifier, stream, why);
     if (!stream->extra->entries_seen)
         l4_ask = stream->open | stream->matched;
     about_l4_entry(classifier, stream, l4_ask);
     while (waiting_next(classifier->waiting, stream, &entry, &ask))
         about_entry(classifier, stream, &entry, ask & (stream->open | stream->matched));
-    if (stream->open) /* of a job that came after the stream's entries */
+    if (stream->open) { /* of what the stream alone decides, or came after its entries */
+        uint64_t before = stream->matched;
+
         verdict_stream(classifier, stream, true);
+        l4_ask = stream->matched & ~before;
+        about_l4_entry(classifier, stream, l4_ask & ~entry_slots(classifier, stream, l4_ask));
+    }
     stream->open = 0;
     past_finish(&classifier->past, stream, classifier->now_ns);
     if (stream->extra->n_held)

@@ -354,6 +354,22 @@ static void test_end_decides(void)
     expect(rig, 1, 0, 0);
     expect(rig, 2, 0, rig->wire.n);
     CU_ASSERT_EQUAL(rig->recorder->n_entries[0], 1);
+    CU_ASSERT_EQUAL(rig->recorder->n_entries[2], 1); /* the stream as one */
+    rig_free(rig);
+}
+
+/* ... more than there is memory for them. */
+static void test_end_decides_without_entries(void)
+{
+    struct rig *rig = rig_create(16 << 20, 1024);
+    static const char *const jobs[] = {"tcp and conn.bytes > 100000000", "response.status == 500"};
+
+    requests(rig, 40000, 404);
+    rig_jobs(rig, jobs, 2, 3);
+    rig_feed(rig);
+    rig_end(rig);
+    CU_ASSERT_EQUAL(count(rig, COUNTER_entries_lost), 0);
+    CU_ASSERT_EQUAL(rig->recorder->n_entries[0], 0);
     rig_free(rig);
 }
 
@@ -500,6 +516,7 @@ static const struct tap_test tests[] = {
     {"a job for WebSocket waits for a late upgrade", test_late_upgrade},
     {"each job has the whole stream, whenever it matched", test_jobs_match_one_after_another},
     {"entries wait for the stream's end when a statement asks about it", test_end_decides},
+    {"what the stream alone decides keeps no entry", test_end_decides_without_entries},
     {"a job that comes late has what is left, and knows what it missed", test_plan_changes},
     {"packets that no chunk is free for are counted", test_no_chunk},
     {"a full stream table: the packets are still accounted for", test_table_full},
