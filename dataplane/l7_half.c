@@ -79,7 +79,7 @@ void l7_half_add(struct l7 *l7, struct l7_half *half)
         return;
     memcpy(half->facts + half->facts_size, tape->base, tape->size);
     half->facts_size += tape->size;
-    half->asked = 0;
+    half->asked.jobs = 0;
 }
 
 void l7_half_proto(struct l7_half *half, enum kfl_proto proto)
@@ -87,7 +87,7 @@ void l7_half_proto(struct l7_half *half, enum kfl_proto proto)
     if (!half)
         return;
     half->proto = (uint8_t)proto;
-    half->asked = 0;
+    half->asked.jobs = 0;
 }
 
 bool l7_half_is(const struct l7_half *half, enum kfl_proto proto)
@@ -100,7 +100,7 @@ void l7_half_version(struct l7_half *half, const char *version)
     if (!half)
         return;
     half->version = version;
-    half->asked = 0;
+    half->asked.jobs = 0;
 }
 
 void l7_half_wire(struct l7_half *half, uint64_t size)
@@ -109,7 +109,7 @@ void l7_half_wire(struct l7_half *half, uint64_t size)
         return;
     half->wire_size =
         size > UINT32_MAX - half->wire_size ? UINT32_MAX : half->wire_size + (uint32_t)size;
-    half->asked = 0;
+    half->asked.jobs = 0;
 }
 
 void l7_half_time(struct l7_half *half, uint64_t first_ns, uint64_t last_ns)
@@ -119,7 +119,7 @@ void l7_half_time(struct l7_half *half, uint64_t first_ns, uint64_t last_ns)
     half->first_ns = first_ns;
     half->last_ns = last_ns;
     half->timed = true;
-    half->asked = 0;
+    half->asked.jobs = 0;
 }
 
 void l7_half_error(struct l7_half *half, enum kfl_error_type error, const char *msg)
@@ -128,7 +128,7 @@ void l7_half_error(struct l7_half *half, enum kfl_error_type error, const char *
         return;
     half->error = (uint8_t)error;
     half->error_msg = msg;
-    half->asked = 0;
+    half->asked.jobs = 0;
 }
 
 void l7_half_set_user(struct l7_half *half, uint64_t user)
@@ -426,17 +426,12 @@ static void entry_make(struct l7 *l7, struct l7_half *request, const struct l7_h
         if (l7->stream->extra->entries_seen < UINT8_MAX)
             l7->stream->extra->entries_seen++;
     }
-    if (request && request->asked_proto == entry.proto) {
+    if (request && request->asked_proto == entry.proto)
         entry.asked = request->asked;
-        entry.asked_out = request->asked_out;
-        entry.asked_by = request->asked_by;
-    }
     context->sink.entry(context->sink.context, l7->stream, &entry);
     if (response_open) {
         request->asked_proto = (uint8_t)entry.proto;
         request->asked = entry.asked;
-        request->asked_out = entry.asked_out;
-        request->asked_by = entry.asked_by;
     }
     if (!response_open && !l7->asked) {
         l7->asked = true;

@@ -67,13 +67,11 @@ struct l7_half {
     uint32_t facts_size, facts_capacity;
     uint32_t wire_size;
     uint8_t side;
-    uint8_t proto; /* enum kfl_proto or PROTO_UNSET */
-    uint8_t error; /* enum kfl_error_type */
-    bool timed;    /* l7_half_time() was called */
-    /* of kfl_entry, when it was shown as a request alone; 0: not, or not as it is now */
-    uint8_t asked_proto;
-    uint32_t asked_by;
-    uint64_t asked, asked_out;
+    uint8_t proto;          /* enum kfl_proto or PROTO_UNSET */
+    uint8_t error;          /* enum kfl_error_type */
+    bool timed;             /* l7_half_time() was called */
+    uint8_t asked_proto;    /* of the entry in which it was shown as a request alone ... */
+    struct kfl_asked asked; /* ... and what came of it; no jobs: it was not, or has changed */
     uint8_t in_place[];
 };
 

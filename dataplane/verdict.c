@@ -87,8 +87,6 @@ void verdict_entry(void *context, struct stream *stream, struct kfl_entry *entry
 
     if (ask || !entry->response_open)
         ask |= entry_slots(classifier, stream, stream->matched);
-    if (entry->asked_by != classifier->plan->epoch)
-        entry->asked = 0;
     if (ask) {
         uint64_t left = about_entry(classifier, stream, entry, ask);
 
@@ -271,6 +269,8 @@ static uint64_t about_entry(struct classifier *classifier, struct stream *stream
         return 0;
     stream_view(classifier->streams, stream, classifier->ending == stream, &view);
     entry->stream = &view;
+    if (entry->asked.by != classifier->plan->epoch)
+        entry->asked.jobs = 0;
     verdict = kfl_plan_entry(classifier->plan->plan, classifier->config.number, entry, ask);
     if (verdict.matched & classifier->limited)
         admit_entry(classifier, stream, entry, &verdict);
@@ -280,9 +280,7 @@ static uint64_t about_entry(struct classifier *classifier, struct stream *stream
             stream->matches++;
         recorder->ops->entry(recorder, verdict.matched, stream, entry);
     }
-    entry->asked = ask;
-    entry->asked_out = verdict.out;
-    entry->asked_by = classifier->plan->epoch;
+    entry->asked = (struct kfl_asked){ask, verdict.out, classifier->plan->epoch};
     return ask & ~verdict.matched & ~verdict.out;
 }
 

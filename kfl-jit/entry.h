@@ -113,6 +113,13 @@ struct kfl_half {
     uint64_t last_ns;      /* its last packet */
 };
 
+/* What a plan said before of an entry with the same request: the jobs it was asked about, and those
+ * of them that it is out for, whatever the response. */
+struct kfl_asked {
+    uint64_t jobs, out;
+    uint32_t by; /* the caller's number of that plan */
+};
+
 struct kfl_entry {
     const struct kfl_stream *stream;
     enum kfl_proto proto;
@@ -124,10 +131,7 @@ struct kfl_entry {
     bool response_open;             /* stage Q: the response may still come */
     enum kfl_error_type error;
     const char *error_msg;          /* never null */
-    /* When a plan is asked again, now with the response: the jobs it was asked about with this
-     * request alone, and those of them that it was out for. 0: none. */
-    uint64_t asked, asked_out;
-    uint32_t asked_by; /* the caller's number of that plan */
+    struct kfl_asked asked;
 };
 
 #endif

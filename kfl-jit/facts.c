@@ -173,7 +173,7 @@ static void get_protocol(const struct facts *facts, enum kfl_field field, struct
         put_text(value, info->abbr);
         break;
     case KFL_FIELD_PROTOCOL_VERSION:
-        if (facts->entry && !facts->entry->response_open) /* the response has one of its own */
+        if (is_complete(facts->entry)) /* the response has one of its own */
             put_text(value, facts->entry->version);
         break;
     case KFL_FIELD_PROTOCOL_LAYER3:

@@ -57,14 +57,14 @@ struct kfl_verdict plan_sift(const struct kfl_plan *plan, struct plan_worker *wo
     struct sift sift;
     const struct sieve_side *side = &sieve->side[request][response];
     uint64_t dead, rest;
-    bool request_known = !(ask & ~entry->asked);
+    bool request_known = !(ask & ~entry->asked.jobs);
 
     sift.plan = plan;
     sift.sieve = sieve;
     sift.worker = worker;
     sift.proto = entry->proto;
     sift.n_later = 0;
-    sift.fate.dead = side->fate.dead | ~ask | (entry->asked & entry->asked_out);
+    sift.fate.dead = side->fate.dead | ~ask | (entry->asked.jobs & entry->asked.out);
     sift.fate.open = side->fate.open;
     for (unsigned i = 0; i < SIEVE_WORDS; i++)
         sift.awaited[i] = side->awaited[i] & ~(request_known ? sieve->of_request[i] : 0);

@@ -398,6 +398,21 @@ static void test_plan_changes(void)
     rig_free(rig);
 }
 
+/* An entry that waited for one job is asked about anew for the one that got its slot. */
+static void test_waiting_entries_and_a_new_job(void)
+{
+    struct rig *rig = rig_create(16 << 20, 1024);
+
+    requests(rig, 20, 404);
+    rig_job(rig, "request.path == \"/a\" and conn.packets > 4000");
+    rig_feed_to(rig, 30);
+    rig_job(rig, "request.path == \"/never\" and conn.packets > 40");
+    rig_feed(rig);
+    rig_end(rig);
+    expect(rig, 0, 0, 0);
+    rig_free(rig);
+}
+
 static void test_no_chunk(void)
 {
     struct rig *rig = rig_create(16 << 20, 1024);
@@ -518,6 +533,7 @@ static const struct tap_test tests[] = {
     {"entries wait for the stream's end when a statement asks about it", test_end_decides},
     {"what the stream alone decides keeps no entry", test_end_decides_without_entries},
     {"a job that comes late has what is left, and knows what it missed", test_plan_changes},
+    {"an entry that waited is asked about anew for a new job", test_waiting_entries_and_a_new_job},
     {"packets that no chunk is free for are counted", test_no_chunk},
     {"a full stream table: the packets are still accounted for", test_table_full},
     {"a packet without IP is discarded", test_no_ip},

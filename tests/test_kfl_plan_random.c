@@ -85,7 +85,7 @@ static void ask_in_order(struct kfl_plan *plan, const struct kfl_random_entry *r
     struct kfl_stream stream = random->stream;
     struct kfl_entry entry = random->entry;
     struct kfl_verdict verdict = {0, 0};
-    uint64_t asked = 0, asked_out = 0; /* with the request alone */
+    struct kfl_asked asked = {0}; /* with the request alone */
 
     for (int stage = 0; stage < 5; stage++) {
         uint64_t all = (UINT64_C(1) << JOBS) - 1;
@@ -96,10 +96,8 @@ static void ask_in_order(struct kfl_plan *plan, const struct kfl_random_entry *r
             stream = random->stream;
         entry = random->entry;
         entry.stream = &stream;
-        if (stage > 2) {
+        if (stage > 2)
             entry.asked = asked;
-            entry.asked_out = asked_out;
-        }
         if (stage == 2) {
             if (!entry.request || KFL_PROTOS_L4 >> entry.proto & 1)
                 continue;
@@ -125,10 +123,9 @@ static void ask_in_order(struct kfl_plan *plan, const struct kfl_random_entry *r
                          (unsigned long long)before.matched, (unsigned long long)before.out,
                          (unsigned long long)seed);
         }
-        if (stage == 2) {
-            asked = kfl_random_below(&rng, 4) ? all : rng.state & all;
-            asked_out = verdict.out;
-        }
+        if (stage == 2)
+            asked =
+                (struct kfl_asked){kfl_random_below(&rng, 4) ? all : rng.state & all, verdict.out};
         for (unsigned i = 0; i < JOBS; i++) {
             bool matched = verdict.matched >> i & 1, out = verdict.out >> i & 1;
 
