@@ -417,33 +417,15 @@ static void keep(struct classifier *classifier, struct stream *stream, const str
 static bool record(struct classifier *classifier, const struct stream *stream,
                    const struct packet *packet, uint64_t slots)
 {
-    struct recorder *recorder = classifier->config.recorder;
-    const struct pcapng_packet block = {
+    struct pcapng_packet block = {
         .data = packet->data,
         .ts_ns = packet->ts_ns,
         .caplen = packet->caplen,
         .origlen = packet->origlen,
         .interface = packet->interface,
-        .flags = stream_side(stream, packet->sender) == KFL_CLIENT ? PCAPNG_FLAGS_INBOUND
-                                                                   : PCAPNG_FLAGS_OUTBOUND,
     };
-    uint32_t size = pcapng_packet_size(packet->caplen, 0);
-    bool taken = false;
 
-    if (!recorder->wants_packets)
-        return true;
-    for (; slots; slots &= slots - 1) {
-        unsigned slot = (unsigned)__builtin_ctzll(slots);
-        uint8_t *at = recorder->ops->reserve(recorder, slot, size, packet->interface);
-
-        if (!at)
-            continue;
-        pcapng_packet_block(at, &block);
-        recorder->ops->commit(recorder, slot, stream, packet->ts_ns, packet->origlen,
-                              packet->interface);
-        taken = true;
-    }
-    return taken;
+    return recorder_packet(classifier->config.recorder, slots, stream, packet->sender, &block);
 }
 
 static void dissect(struct classifier *classifier, struct stream *stream,

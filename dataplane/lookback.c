@@ -1,12 +1,11 @@
 #include "lookback.h"
 
+#include <emmintrin.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#include "pcapng_block.h"
 
 /* Where the ring was at times, for the span: one mark each 1/MARKS of the ring. */
 enum { MARKS = 256 };
@@ -30,14 +29,15 @@ struct lookback {
     struct mark mark[MARKS];
 };
 
-enum { HUGE_PAGE = 2 << 20, PREFETCH_AHEAD = 2048, PREFETCH_LINES = 4 };
+enum { HUGE_PAGE = 2 << 20, LINE = 64 };
 
 static int map_twice(uint64_t size, bool huge, uint8_t **ret_ring);
 static struct lookback_record *record_at(const struct lookback *lookback, uint64_t position);
-static uint32_t record_size(const struct lookback *lookback, uint32_t block_size);
+static uint32_t record_size(const struct lookback *lookback, uint32_t caplen);
+static void put_lines(uint8_t *at, const uint8_t *bytes, uint32_t size);
+static void put_line(uint8_t *at, const uint8_t *bytes);
 static bool overwritten(const struct lookback *lookback, uint64_t position);
 static void mark(struct lookback *lookback);
-static struct pcapng_packet packet_of(const struct lookback_record *record);
 
 int lookback_create(enum lookback_kind kind, uint64_t size, uint64_t ttl_ns,
                     struct lookback **ret_lookback)
@@ -96,21 +96,14 @@ void lookback_free(struct lookback *lookback)
 uint64_t lookback_append(struct lookback *lookback, const struct packet *packet, bool counted,
                          uint64_t prev)
 {
-    uint32_t block_size = pcapng_packet_size(packet->caplen, 0);
-    uint32_t size = record_size(lookback, block_size);
-    struct lookback_record *record;
+    uint32_t size = record_size(lookback, packet->caplen);
     uint64_t position = lookback->head;
-
-    if (size > lookback->capacity)
-        return LOOKBACK_NONE;
-    record = (struct lookback_record *)(lookback->ring + lookback->head_offset);
-    *record = (struct lookback_record){
+    uint8_t *at = lookback->ring + lookback->head_offset;
+    _Alignas(LINE) struct lookback_record record = {
         .prev = prev,
         .next = LOOKBACK_NONE,
         .ts_ns = packet->ts_ns,
-        .data = packet->data,
-        .size = size,
-        .block_size = block_size,
+        .data = lookback->kind == LOOKBACK_COPIES ? at + sizeof(record) : packet->data,
         .caplen = packet->caplen,
         .origlen = packet->origlen,
         .payload = packet->payload,
@@ -119,12 +112,12 @@ uint64_t lookback_append(struct lookback *lookback, const struct packet *packet,
         .flags =
             (uint16_t)((packet->sender ? LOOKBACK_SENDER : 0) | (counted ? LOOKBACK_COUNTED : 0)),
     };
-    if (lookback->kind == LOOKBACK_COPIES) {
-        struct pcapng_packet block = packet_of(record);
 
-        pcapng_packet_block((uint8_t *)(record + 1), &block);
-        record->data = (uint8_t *)(record + 1) + PCAPNG_PACKET_HEADER;
-    }
+    if (size > lookback->capacity)
+        return LOOKBACK_NONE;
+    put_line(at, (const uint8_t *)&record);
+    if (lookback->kind == LOOKBACK_COPIES)
+        put_lines(at + sizeof(record), packet->data, packet->caplen);
     if (packet->ts_ns > lookback->newest_ns)
         lookback->newest_ns = packet->ts_ns;
     if (position >= lookback->mark_next)
@@ -133,9 +126,6 @@ uint64_t lookback_append(struct lookback *lookback, const struct packet *packet,
     lookback->head_offset += size;
     if (lookback->head_offset >= lookback->capacity)
         lookback->head_offset -= lookback->capacity;
-    /* Some records ahead; how it goes on from there, the hardware sees. */
-    for (unsigned line = 0; line < PREFETCH_LINES; line++)
-        __builtin_prefetch(lookback->ring + lookback->head_offset + PREFETCH_AHEAD + 64 * line, 1);
     return position;
 }
 
@@ -153,23 +143,9 @@ bool lookback_expired(const struct lookback *lookback, const struct lookback_rec
 
 bool lookback_keeps(const struct lookback *lookback, uint64_t position, uint32_t caplen)
 {
-    uint64_t head = lookback->head + record_size(lookback, pcapng_packet_size(caplen, 0));
+    uint64_t head = lookback->head + record_size(lookback, caplen);
 
     return head - position <= lookback->capacity;
-}
-
-void lookback_block(const struct lookback *lookback, const struct lookback_record *record,
-                    uint32_t direction, uint8_t *at)
-{
-    if (lookback->kind == LOOKBACK_COPIES) {
-        memcpy(at, record + 1, record->block_size);
-        pcapng_set_flags(at, record->block_size, direction);
-    } else {
-        struct pcapng_packet block = packet_of(record);
-
-        block.flags = direction;
-        pcapng_packet_block(at, &block);
-    }
 }
 
 uint64_t lookback_span_ns(const struct lookback *lookback)
@@ -195,11 +171,34 @@ static struct lookback_record *record_at(const struct lookback *lookback, uint64
     return (struct lookback_record *)(lookback->ring + offset);
 }
 
-static uint32_t record_size(const struct lookback *lookback, uint32_t block_size)
+static uint32_t record_size(const struct lookback *lookback, uint32_t caplen)
 {
-    uint32_t block = lookback->kind == LOOKBACK_COPIES ? (block_size + 7) & ~UINT32_C(7) : 0;
+    uint32_t bytes = lookback->kind == LOOKBACK_COPIES ? caplen : 0;
 
-    return (uint32_t)sizeof(struct lookback_record) + block;
+    return (uint32_t)sizeof(struct lookback_record) + (bytes + LINE - 1) / LINE * LINE;
+}
+
+/* Past the cache: few of these bytes are ever read again, and a line that is written as a whole is
+ * not read from memory first (non-temporal stores: Intel SDM vol. 1, 10.4.6.2). All of a record
+ * goes this way: these stores would wait for one before them that misses the cache. */
+static void put_lines(uint8_t *at, const uint8_t *bytes, uint32_t size)
+{
+    uint32_t whole = size / LINE * LINE;
+    uint8_t last[LINE];
+
+    for (uint32_t i = 0; i < whole; i += LINE)
+        put_line(at + i, bytes + i);
+    if (whole == size)
+        return;
+    memcpy(last, bytes + whole, size - whole);
+    memset(last + size - whole, 0, LINE - (size - whole));
+    put_line(at + whole, last);
+}
+
+static void put_line(uint8_t *at, const uint8_t *bytes)
+{
+    for (unsigned i = 0; i < LINE; i += sizeof(__m128i))
+        _mm_stream_si128((__m128i *)(at + i), _mm_loadu_si128((const __m128i *)(bytes + i)));
 }
 
 static bool overwritten(const struct lookback *lookback, uint64_t position)
@@ -212,17 +211,6 @@ static void mark(struct lookback *lookback)
     lookback->mark[lookback->n_marks++ % MARKS] =
         (struct mark){.position = lookback->head, .ts_ns = lookback->newest_ns};
     lookback->mark_next = lookback->head + lookback->mark_step;
-}
-
-static struct pcapng_packet packet_of(const struct lookback_record *record)
-{
-    return (struct pcapng_packet){
-        .data = record->data,
-        .ts_ns = record->ts_ns,
-        .caplen = record->caplen,
-        .origlen = record->origlen,
-        .interface = record->interface,
-    };
 }
 
 /* The same memory twice in a row: what runs over the end goes on at the start. */

@@ -5,12 +5,12 @@
  *                ^----------prev----------'  a stream's records form a list backwards
  *
  * A record is a header of one cache line with the position of the previous record of the same
- * stream, and behind it the packet as a finished PCAPNG block. Positions are 64 bit and only grow:
- * "is it still there" is one comparison with the tail. Evicting costs nothing: appending moves the
+ * stream, and behind it the packet's bytes in whole lines. Positions are 64 bit and only grow: "is
+ * it still there" is one comparison with the tail. Evicting costs nothing: appending moves the
  * tail. The ring is mapped twice, end to end, so every record is contiguous.
  *
  * When the packets' bytes hold still anyway (a mapped file), a lookback of references keeps the
- * headers only, and the block is made when it is asked for. All else is the same.
+ * headers only. All else is the same.
  *
  * Thread: its classifier. Memory: one mapping at creation, huge pages where there are any. */
 #ifndef DATAPLANE_LOOKBACK_H
@@ -33,14 +33,12 @@ struct lookback_record {
     uint64_t next; /* ... and after: the owner writes it when it walks back */
     uint64_t ts_ns;
     const uint8_t *data; /* the packet's bytes, in the ring or where the source has them */
-    uint32_t size;       /* bytes of this record: header, block, padding to 8 */
-    uint32_t block_size; /* bytes of the packet as a PCAPNG block */
     uint32_t caplen, origlen;
     uint32_t payload; /* L4 payload in data: out-of-order segments are read here */
     uint32_t payload_size;
     uint16_t interface;
     uint16_t flags; /* enum lookback_flags; the owner may add LOOKBACK_COUNTED */
-    uint32_t pad_;
+    uint32_t pad_[3];
 };
 _Static_assert(sizeof(struct lookback_record) == 64, "one cache line, also when it is all");
 
@@ -66,10 +64,6 @@ struct lookback_record *lookback_get(const struct lookback *lookback, uint64_t p
 bool lookback_expired(const struct lookback *lookback, const struct lookback_record *record);
 /* Would it still be there after a packet of `caplen` bytes was appended? */
 bool lookback_keeps(const struct lookback *lookback, uint64_t position, uint32_t caplen);
-/* The record's packet as a PCAPNG block of record->block_size bytes. direction: enum pcapng_flags.
- */
-void lookback_block(const struct lookback *lookback, const struct lookback_record *record,
-                    uint32_t direction, uint8_t *at);
 /* Time from the oldest record to the newest, in ns: how far back a match reaches (to 1/256). */
 uint64_t lookback_span_ns(const struct lookback *lookback);
 

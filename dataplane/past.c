@@ -214,23 +214,17 @@ static bool hand_on(struct past *past, struct past_move *move, unsigned limit, u
 static void give(struct past *past, struct past_move *move, struct lookback_record *record,
                  uint64_t now_ns)
 {
-    const struct recorder_ops *ops = past->recorder->ops;
     struct stream *stream = move->stream;
-    enum kfl_side side = stream_side(stream, record->flags & LOOKBACK_SENDER ? 1 : 0);
-    bool taken = false;
+    struct pcapng_packet packet = {
+        .data = record->data,
+        .ts_ns = record->ts_ns,
+        .caplen = record->caplen,
+        .origlen = record->origlen,
+        .interface = record->interface,
+    };
+    bool taken = recorder_packet(past->recorder, move->slots, stream,
+                                 record->flags & LOOKBACK_SENDER ? 1 : 0, &packet);
 
-    for (uint64_t left = move->slots; left; left &= left - 1) {
-        unsigned slot = (unsigned)__builtin_ctzll(left);
-        uint8_t *at = ops->reserve(past->recorder, slot, record->block_size, record->interface);
-
-        if (!at)
-            continue;
-        lookback_block(past->lookback, record,
-                       side == KFL_CLIENT ? PCAPNG_FLAGS_INBOUND : PCAPNG_FLAGS_OUTBOUND, at);
-        ops->commit(past->recorder, slot, stream, record->ts_ns, record->origlen,
-                    record->interface);
-        taken = true;
-    }
     if (!(record->flags & LOOKBACK_COUNTED) && stream->extra->n_held) {
         record->flags |= LOOKBACK_COUNTED;
         count(past, stream, taken ? COUNTER_recorded : COUNTER_drop_no_chunk, 1);

@@ -151,10 +151,4 @@ static inline uint32_t pcapng_packet_block(uint8_t *at, const struct pcapng_pack
     return size;
 }
 
-/* Changes the flags of a packet block without comment. */
-static inline void pcapng_set_flags(uint8_t *at, uint32_t size, uint32_t flags)
-{
-    pcapng_put32(at + size - 12, flags);
-}
-
 #endif

@@ -11,6 +11,7 @@
 #include "../kfl-jit/entry.h"
 #include "../kfl-jit/plan.h"
 
+struct pcapng_packet;
 struct stream;
 struct stream_table;
 
@@ -54,5 +55,10 @@ struct recorder { /* implementations begin with this */
     const struct kfl_plan *plan; /* of its classifier, which sets it: says what redact() hides */
     const struct stream_table *streams; /* of its classifier, which sets it: for stream_view() */
 };
+
+/* A packet of this stream, sent by its `sender` (0 or 1), to the jobs of these slots; its flags are
+ * filled in. -> some job has it. */
+bool recorder_packet(struct recorder *recorder, uint64_t slots, const struct stream *stream,
+                     unsigned sender, struct pcapng_packet *packet);
 
 #endif
