@@ -34,8 +34,11 @@ enum { HUGE_PAGE = 2 << 20, LINE = 64 };
 static int map_twice(uint64_t size, bool huge, uint8_t **ret_ring);
 static struct lookback_record *record_at(const struct lookback *lookback, uint64_t position);
 static uint32_t record_size(const struct lookback *lookback, uint32_t caplen);
+static inline void put_header(uint8_t *at, const struct lookback_record *record);
 static void put_lines(uint8_t *at, const uint8_t *bytes, uint32_t size);
 static void put_line(uint8_t *at, const uint8_t *bytes);
+static void put_last(uint8_t *at, const uint8_t *bytes, uint32_t size, uint32_t before);
+static inline void put_word(uint8_t *at, uint64_t word);
 static bool overwritten(const struct lookback *lookback, uint64_t position);
 static void mark(struct lookback *lookback);
 
@@ -99,7 +102,7 @@ uint64_t lookback_append(struct lookback *lookback, const struct packet *packet,
     uint32_t size = record_size(lookback, packet->caplen);
     uint64_t position = lookback->head;
     uint8_t *at = lookback->ring + lookback->head_offset;
-    _Alignas(LINE) struct lookback_record record = {
+    const struct lookback_record record = {
         .prev = prev,
         .next = LOOKBACK_NONE,
         .ts_ns = packet->ts_ns,
@@ -115,7 +118,7 @@ uint64_t lookback_append(struct lookback *lookback, const struct packet *packet,
 
     if (size > lookback->capacity)
         return LOOKBACK_NONE;
-    put_line(at, (const uint8_t *)&record);
+    put_header(at, &record);
     if (lookback->kind == LOOKBACK_COPIES)
         put_lines(at + sizeof(record), packet->data, packet->caplen);
     if (packet->ts_ns > lookback->newest_ns)
@@ -180,25 +183,58 @@ static uint32_t record_size(const struct lookback *lookback, uint32_t caplen)
 
 /* Past the cache: few of these bytes are ever read again, and a line that is written as a whole is
  * not read from memory first (non-temporal stores: Intel SDM vol. 1, 10.4.6.2). All of a record
- * goes this way: these stores would wait for one before them that misses the cache. */
+ * goes this way: these stores would wait for one before them that misses the cache. Nor is
+ * anything put together in memory, where it would be read back before it is stored. */
+static inline void put_header(uint8_t *at, const struct lookback_record *record)
+{
+    put_word(at, record->prev);
+    put_word(at + 8, record->next);
+    put_word(at + 16, record->ts_ns);
+    put_word(at + 24, (uintptr_t)record->data);
+    put_word(at + 32, record->caplen | (uint64_t)record->origlen << 32);
+    put_word(at + 40, record->payload | (uint64_t)record->payload_size << 32);
+    put_word(at + 48, record->interface | (uint64_t)record->flags << 16);
+    put_word(at + 56, 0);
+}
+
 static void put_lines(uint8_t *at, const uint8_t *bytes, uint32_t size)
 {
-    uint32_t whole = size / LINE * LINE;
-    uint8_t last[LINE];
+    uint32_t i = 0;
 
-    for (uint32_t i = 0; i < whole; i += LINE)
+    for (; size - i >= LINE; i += LINE)
         put_line(at + i, bytes + i);
-    if (whole == size)
-        return;
-    memcpy(last, bytes + whole, size - whole);
-    memset(last + size - whole, 0, LINE - (size - whole));
-    put_line(at + whole, last);
+    if (size > i)
+        put_last(at + i, bytes + i, size - i, i);
 }
 
 static void put_line(uint8_t *at, const uint8_t *bytes)
 {
     for (unsigned i = 0; i < LINE; i += sizeof(__m128i))
         _mm_stream_si128((__m128i *)(at + i), _mm_loadu_si128((const __m128i *)(bytes + i)));
+}
+
+/* Less than a line; before: bytes of the packet before it. */
+static void put_last(uint8_t *at, const uint8_t *bytes, uint32_t size, uint32_t before)
+{
+    uint64_t word, last = 0;
+
+    if (size + before >= sizeof(last))
+        memcpy(&last, bytes + size - sizeof(last), sizeof(last));
+    else
+        memcpy((uint8_t *)&last + sizeof(last) - size, bytes, size);
+    for (uint32_t i = 0; i < LINE; i += sizeof(word)) {
+        word = 0;
+        if (i + sizeof(word) <= size)
+            memcpy(&word, bytes + i, sizeof(word));
+        else if (i < size)
+            word = last >> 8 * (i + sizeof(word) - size);
+        put_word(at + i, word);
+    }
+}
+
+static inline void put_word(uint8_t *at, uint64_t word)
+{
+    _mm_stream_si64((long long *)at, (long long)word);
 }
 
 static bool overwritten(const struct lookback *lookback, uint64_t position)

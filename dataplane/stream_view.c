@@ -100,49 +100,54 @@ void stream_fill_key(const struct stream *stream, const struct stream_facts *fac
     ret_key->distinguish = stream->id.distinguish;
 }
 
-static inline struct kfl_endpoint endpoint_of(const struct stream *stream,
-                                              const struct stream_facts *facts, enum kfl_side side)
+/* In place, as is all of the view: what is put together of small pieces and then copied waits until
+ * they are stored. */
+static inline void fill_endpoint(const struct stream *stream, const struct stream_facts *facts,
+                                 enum kfl_side side, struct kfl_endpoint *ret_end)
 {
     unsigned i = side ^ (stream->flags & STREAM_CLIENT_IS_1);
-    struct kfl_endpoint end = {
-        .port = stream->id.port[i], .name = facts->name[i], .namespace = facts->namespace[i]};
 
-    address_of(stream, facts, i, end.addr);
-    memcpy(end.mac, facts->mac[i], 6);
-    return end;
+    address_of(stream, facts, i, ret_end->addr);
+    ret_end->port = stream->id.port[i];
+    memcpy(ret_end->mac, facts->mac[i], 6);
+    ret_end->name = facts->name[i];
+    ret_end->namespace = facts->namespace[i];
 }
 
 void stream_fill_view(const struct stream *stream, const struct stream_facts *facts, bool ended,
-                      struct kfl_stream *ret_view)
+                      struct kfl_stream *restrict ret_view)
 {
     static const struct kfl_capture nowhere = {"", "", "", ""};
+    bool known = facts->interface < interface_count();
 
-    *ret_view = (struct kfl_stream){
-        .number = stream->number,
-        .first_ns = stream->first_ns,
-        .end = {endpoint_of(stream, facts, KFL_CLIENT), endpoint_of(stream, facts, KFL_SERVER)},
-        .capture = facts->interface < interface_count() ? &interface_get(facts->interface)->capture
-                                                        : &nowhere,
-        .tunnel_id = facts->tunnel_id,
-        .vlan = {facts->vlan[0], facts->vlan[1]},
-        .tunnel = facts->tunnel,
-        .ip_version = stream_key_version(stream->id.ip_version),
-        .l4 = stream->l4,
-        .ip_protocol = stream->id.ip_protocol,
-        .has_ports = stream->l4 & (KFL_L4_TCP | KFL_L4_UDP | KFL_L4_SCTP),
-        .has_mac = facts->has_mac,
-        .syn_seen = !(stream->l4 & (KFL_L4_TCP | KFL_L4_SCTP)) || (stream->flags & STREAM_SYN_SEEN),
-        .oriented = stream->flags & STREAM_ORIENTED,
-        .protos =
-            stream->extra == stream_no_extra ? kfl_protos_of_l4(stream->l4) : stream->extra->protos,
-        .l7 = stream->extra->l7_seen,
-        .detection = stream->detection,
-        .ended = ended,
-        .state = (uint8_t)stream_state(stream, ended),
-        .tcp_flags = stream->tcp_flags,
-        .last_ns = stream->last_ns,
-        .packets = {stream->packets[0], stream->packets[1]},
-        .bytes = {stream->bytes[0], stream->bytes[1]},
-        .record = "",
-    };
+    ret_view->number = stream->number;
+    ret_view->first_ns = stream->first_ns;
+    fill_endpoint(stream, facts, KFL_CLIENT, &ret_view->end[KFL_CLIENT]);
+    fill_endpoint(stream, facts, KFL_SERVER, &ret_view->end[KFL_SERVER]);
+    ret_view->capture = known ? &interface_get(facts->interface)->capture : &nowhere;
+    ret_view->tunnel_id = facts->tunnel_id;
+    ret_view->vlan[0] = facts->vlan[0];
+    ret_view->vlan[1] = facts->vlan[1];
+    ret_view->tunnel = facts->tunnel;
+    ret_view->ip_version = stream_key_version(stream->id.ip_version);
+    ret_view->l4 = stream->l4;
+    ret_view->ip_protocol = stream->id.ip_protocol;
+    ret_view->has_ports = stream->l4 & (KFL_L4_TCP | KFL_L4_UDP | KFL_L4_SCTP);
+    ret_view->has_mac = facts->has_mac;
+    ret_view->syn_seen =
+        !(stream->l4 & (KFL_L4_TCP | KFL_L4_SCTP)) || (stream->flags & STREAM_SYN_SEEN);
+    ret_view->oriented = stream->flags & STREAM_ORIENTED;
+    ret_view->protos =
+        stream->extra == stream_no_extra ? kfl_protos_of_l4(stream->l4) : stream->extra->protos;
+    ret_view->l7 = stream->extra->l7_seen;
+    ret_view->detection = stream->detection;
+    ret_view->ended = ended;
+    ret_view->state = (uint8_t)stream_state(stream, ended);
+    ret_view->tcp_flags = stream->tcp_flags;
+    ret_view->last_ns = stream->last_ns;
+    for (unsigned side = 0; side < 2; side++) {
+        ret_view->packets[side] = stream->packets[side];
+        ret_view->bytes[side] = stream->bytes[side];
+    }
+    ret_view->record = "";
 }

@@ -348,8 +348,15 @@ struct elements {
 
 static bool next_text(struct elements *e, struct cursor *ret)
 {
+    size_t size = (size_t)(e->end - e->at);
     struct token token;
 
+    if (!e->words && size && *e->at == '$' && read_length(e->at, size, &token) &&
+        token.size + (size_t)token.number + 2 <= size) { /* as nearly all are */
+        *ret = cursor_of(e->at + token.size, (size_t)token.number);
+        e->at += token.size + token.number + 2;
+        return true;
+    }
     if (e->words) {
         while (e->at < e->end && (*e->at == ' ' || *e->at == '\t'))
             e->at++;
