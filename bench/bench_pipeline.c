@@ -25,11 +25,12 @@
 #include <unistd.h>
 
 #include "../dataplane/pipeline.h"
+#include "../dataplane/slots.h"
 #include "../dataplane/stream.h"
 #include "disk.h"
 #include "memory_source.h"
 
-enum { ROUNDS_MAX = 99, LINE_MAX_ = 1024, BLOCKS = 8 << 20 };
+enum { ROUNDS_MAX = 99, LINE_MAX_ = 1024, BLOCKS = 8 << 20, BLOCK_MAX = 1 << 20 };
 
 struct null_recorder {
     struct recorder base;
@@ -234,7 +235,7 @@ static void run(const struct options *options, const struct frame *frames, unsig
     memory_source_init(&memory, frames, n, options->laps);
     for (unsigned i = 0; i < n_classifiers; i++) {
         null[i] = (struct null_recorder){.base = {.ops = &null_ops, .wants_packets = true},
-                                         .blocks = malloc(BLOCKS + (1 << 20))};
+                                         .blocks = memory_map(BLOCKS + BLOCK_MAX)};
         recorders[i] = disk ? disk_recorder(disk) : &null[i].base;
         if (!null[i].blocks)
             fail("the recorder", "no memory");
@@ -265,7 +266,7 @@ static void run(const struct options *options, const struct frame *frames, unsig
     pipeline_counters(pipeline, ret_result->counters);
     pipeline_free(pipeline);
     for (unsigned i = 0; i < n_classifiers; i++)
-        free(null[i].blocks);
+        memory_unmap(null[i].blocks, BLOCKS + BLOCK_MAX);
     if (disk)
         disk_free(disk);
 }

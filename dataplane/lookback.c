@@ -1,7 +1,7 @@
 #include "lookback.h"
 
-#include <emmintrin.h>
 #include <errno.h>
+#include <immintrin.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -36,7 +36,7 @@ static struct lookback_record *record_at(const struct lookback *lookback, uint64
 static uint32_t record_size(const struct lookback *lookback, uint32_t caplen);
 static inline void put_header(uint8_t *at, const struct lookback_record *record);
 static void put_lines(uint8_t *at, const uint8_t *bytes, uint32_t size);
-static void put_line(uint8_t *at, const uint8_t *bytes);
+static inline void put_line(uint8_t *at, const uint8_t *bytes);
 static void put_last(uint8_t *at, const uint8_t *bytes, uint32_t size, uint32_t before);
 static inline void put_word(uint8_t *at, uint64_t word);
 static bool overwritten(const struct lookback *lookback, uint64_t position);
@@ -207,29 +207,38 @@ static void put_lines(uint8_t *at, const uint8_t *bytes, uint32_t size)
         put_last(at + i, bytes + i, size - i, i);
 }
 
-static void put_line(uint8_t *at, const uint8_t *bytes)
+static inline void put_line(uint8_t *at, const uint8_t *bytes)
 {
-    for (unsigned i = 0; i < LINE; i += sizeof(__m128i))
+#ifdef __AVX__
+    for (unsigned i = 0; i < LINE; i += 32)
+        _mm256_stream_si256((__m256i *)(at + i), _mm256_loadu_si256((const __m256i *)(bytes + i)));
+#else
+    for (unsigned i = 0; i < LINE; i += 16)
         _mm_stream_si128((__m128i *)(at + i), _mm_loadu_si128((const __m128i *)(bytes + i)));
+#endif
 }
 
 /* Less than a line; before: bytes of the packet before it. */
 static void put_last(uint8_t *at, const uint8_t *bytes, uint32_t size, uint32_t before)
 {
-    uint64_t word, last = 0;
+    uint64_t word = 0;
+    uint32_t i = 0;
 
-    if (size + before >= sizeof(last))
-        memcpy(&last, bytes + size - sizeof(last), sizeof(last));
-    else
-        memcpy((uint8_t *)&last + sizeof(last) - size, bytes, size);
-    for (uint32_t i = 0; i < LINE; i += sizeof(word)) {
-        word = 0;
-        if (i + sizeof(word) <= size)
-            memcpy(&word, bytes + i, sizeof(word));
-        else if (i < size)
-            word = last >> 8 * (i + sizeof(word) - size);
+    for (; size - i >= sizeof(word); i += sizeof(word)) {
+        memcpy(&word, bytes + i, sizeof(word));
         put_word(at + i, word);
     }
+    if (i < size) { /* the word that ends with the packet has them, and others before them */
+        word = 0;
+        if (i + before)
+            memcpy(&word, bytes + size - sizeof(word), sizeof(word));
+        else
+            memcpy((uint8_t *)&word + sizeof(word) - size, bytes, size);
+        put_word(at + i, word >> 8 * (i + sizeof(word) - size));
+        i += sizeof(word);
+    }
+    for (; i < LINE; i += sizeof(word))
+        put_word(at + i, 0);
 }
 
 static inline void put_word(uint8_t *at, uint64_t word)

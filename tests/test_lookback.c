@@ -13,8 +13,8 @@ static struct packet packet_n(unsigned i)
 {
     return (struct packet){
         .data = bytes + i,
-        .caplen = 20 + i % 97,
-        .origlen = 20 + i % 97 + i % 3,
+        .caplen = i % 201, /* none, a few bytes, several lines */
+        .origlen = i % 201 + i % 3,
         .ts_ns = 1000000 + 1000 * (uint64_t)i,
         .interface = (uint16_t)(i % 5),
         .payload = 4,

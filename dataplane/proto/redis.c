@@ -346,6 +346,16 @@ struct elements {
     bool words; /* an inline command: words of a line */
 };
 
+static struct elements elements_of(const uint8_t *data, size_t size, bool words)
+{
+    struct elements e = {data, data + size, words};
+    struct token array;
+
+    if (!words && size && *data == '*' && read_length(data, size, &array))
+        e.at += array.size;
+    return e;
+}
+
 static bool next_text(struct elements *e, struct cursor *ret)
 {
     size_t size = (size_t)(e->end - e->at);
@@ -460,7 +470,7 @@ static void command_facts(struct fact_tape *tape, const struct fields *fields, s
 static void reply_facts(struct fact_tape *tape, const struct fields *fields, const uint8_t *data,
                         size_t size, bool pushed)
 {
-    struct elements e = {data, data + size, false};
+    struct elements e = elements_of(data, size, false);
     struct token token;
 
     if (read_line(data, size, &token) <= 0)
@@ -514,7 +524,7 @@ static bool follow(struct state *state, struct elements e, uint64_t *ret_user)
 static void request(struct l7 *l7, const uint8_t *data, size_t size, bool words, uint64_t wire)
 {
     struct state *state = l7_state(l7);
-    struct elements e = {data, data + size, words};
+    struct elements e = elements_of(data, size, words);
     struct l7_half *half = l7_half_new(l7, KFL_CLIENT, L7_IN_ORDER);
     struct fact_tape *tape = l7_tape(l7);
     uint64_t user = 0;
@@ -538,7 +548,7 @@ static bool is_pushed(struct l7 *l7, const uint8_t *data, size_t size)
 {
     const struct state *state = l7_state(l7);
     const struct l7_half *waiting = l7_pending(l7, L7_IN_ORDER);
-    struct elements e = {data, data + size, false};
+    struct elements e = elements_of(data, size, false);
     struct cursor word = {0};
     bool subscribed;
 
