@@ -24,8 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../dataplane/memory_map.h"
 #include "../dataplane/pipeline.h"
-#include "../dataplane/slots.h"
 #include "../dataplane/stream.h"
 #include "disk.h"
 #include "memory_source.h"

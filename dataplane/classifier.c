@@ -225,9 +225,7 @@ static int create_parts(struct classifier *classifier)
     streams.resident = config->resident;
     if (config->lookback_size)
         err = lookback_create(config->lookback_kind, config->lookback_size, config->lookback_ttl_ns,
-                              &classifier->lookback);
-    if (!err && config->lookback_size && config->resident)
-        err = lookback_take_memory(classifier->lookback);
+                              config->resident, &classifier->lookback);
     if (err)
         return err;
     tcp.lookback = classifier->lookback;

@@ -4,8 +4,9 @@
 #include <immintrin.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
+
+#include "memory_map.h"
 
 /* Where the ring was at times, for the span: one mark each 1/MARKS of the ring. */
 enum { MARKS = 256 };
@@ -16,23 +17,22 @@ struct mark {
 
 struct lookback {
     uint8_t *ring;
-    uint64_t capacity;    /* bytes */
-    uint64_t head;        /* position of the next record */
-    uint64_t head_offset; /* head % capacity */
+    uint64_t capacity; /* bytes */
+    uint64_t head;     /* position behind the last record */
+    uint64_t lap;      /* position of the ring's start, as the head went past it last */
     uint64_t newest_ns;
     uint64_t ttl_ns;
     uint64_t mark_next; /* position from which the next mark is due */
     uint64_t mark_step;
     unsigned n_marks; /* ever made; the last MARKS are there */
     enum lookback_kind kind;
-    size_t mapped; /* bytes of the whole mapping */
     struct mark mark[MARKS];
 };
 
-enum { HUGE_PAGE = 2 << 20, LINE = 64 };
+enum { LINE = 64 };
 
-static int map_twice(uint64_t size, bool huge, uint8_t **ret_ring);
-static struct lookback_record *record_at(const struct lookback *lookback, uint64_t position);
+static uint64_t place(const struct lookback *lookback, uint32_t size);
+static uint8_t *at_position(const struct lookback *lookback, uint64_t position);
 static uint32_t record_size(const struct lookback *lookback, uint32_t caplen);
 static inline void put_header(uint8_t *at, const struct lookback_record *record);
 static void put_lines(uint8_t *at, const uint8_t *bytes, uint32_t size);
@@ -42,49 +42,25 @@ static inline void put_word(uint8_t *at, uint64_t word);
 static bool overwritten(const struct lookback *lookback, uint64_t position);
 static void mark(struct lookback *lookback);
 
-int lookback_create(enum lookback_kind kind, uint64_t size, uint64_t ttl_ns,
+int lookback_create(enum lookback_kind kind, uint64_t size, uint64_t ttl_ns, bool resident,
                     struct lookback **ret_lookback)
 {
     struct lookback *lookback = calloc(1, sizeof(*lookback));
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    int err;
 
     if (!lookback)
         return -ENOMEM;
-    if (!size)
-        size = page;
     lookback->kind = kind;
     lookback->ttl_ns = ttl_ns;
-    if (kind == LOOKBACK_REFERENCES) {
-        lookback->capacity = lookback->mapped = (size + page - 1) / page * page;
-        lookback->ring = mmap(NULL, lookback->mapped, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        err = lookback->ring == MAP_FAILED ? -errno : 0;
-        if (!err)
-            madvise(lookback->ring, lookback->mapped, MADV_HUGEPAGE);
-    } else {
-        lookback->capacity = (size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-        err = size < HUGE_PAGE ? -EINVAL : map_twice(lookback->capacity, true, &lookback->ring);
-        if (err) {
-            lookback->capacity = (size + page - 1) / page * page;
-            err = map_twice(lookback->capacity, false, &lookback->ring);
-        }
-        lookback->mapped = 2 * lookback->capacity;
-    }
-    if (err) {
-        free(lookback);
-        return err;
-    }
+    lookback->capacity = size ? (size + page - 1) / page * page : page;
     lookback->mark_step = lookback->capacity / MARKS;
-    *ret_lookback = lookback;
-    return 0;
-}
-
-int lookback_take_memory(struct lookback *lookback)
-{
-    /* Kernels before 5.14 do not know it: there pages come as they are touched. */
-    if (madvise(lookback->ring, lookback->capacity, MADV_POPULATE_WRITE) && errno != EINVAL)
+    lookback->ring =
+        resident ? memory_map(lookback->capacity) : memory_map_sparse(lookback->capacity);
+    if (!lookback->ring || (resident && memory_take(lookback->ring, lookback->capacity))) {
+        lookback_free(lookback);
         return -ENOMEM;
+    }
+    *ret_lookback = lookback;
     return 0;
 }
 
@@ -92,7 +68,7 @@ void lookback_free(struct lookback *lookback)
 {
     if (!lookback)
         return;
-    munmap(lookback->ring, lookback->mapped);
+    memory_unmap(lookback->ring, lookback->capacity);
     free(lookback);
 }
 
@@ -100,8 +76,8 @@ uint64_t lookback_append(struct lookback *lookback, const struct packet *packet,
                          uint64_t prev)
 {
     uint32_t size = record_size(lookback, packet->caplen);
-    uint64_t position = lookback->head;
-    uint8_t *at = lookback->ring + lookback->head_offset;
+    uint64_t position = place(lookback, size);
+    uint8_t *at = at_position(lookback, position);
     const struct lookback_record record = {
         .prev = prev,
         .next = LOOKBACK_NONE,
@@ -118,6 +94,8 @@ uint64_t lookback_append(struct lookback *lookback, const struct packet *packet,
 
     if (size > lookback->capacity)
         return LOOKBACK_NONE;
+    if (position - lookback->lap == lookback->capacity)
+        lookback->lap = position;
     put_header(at, &record);
     if (lookback->kind == LOOKBACK_COPIES)
         put_lines(at + sizeof(record), packet->data, packet->caplen);
@@ -125,10 +103,7 @@ uint64_t lookback_append(struct lookback *lookback, const struct packet *packet,
         lookback->newest_ns = packet->ts_ns;
     if (position >= lookback->mark_next)
         mark(lookback);
-    lookback->head += size;
-    lookback->head_offset += size;
-    if (lookback->head_offset >= lookback->capacity)
-        lookback->head_offset -= lookback->capacity;
+    lookback->head = position + size;
     return position;
 }
 
@@ -136,7 +111,7 @@ struct lookback_record *lookback_get(const struct lookback *lookback, uint64_t p
 {
     if (position >= lookback->head || overwritten(lookback, position))
         return NULL; /* LOOKBACK_NONE among them */
-    return record_at(lookback, position);
+    return (struct lookback_record *)at_position(lookback, position);
 }
 
 bool lookback_expired(const struct lookback *lookback, const struct lookback_record *record)
@@ -146,9 +121,9 @@ bool lookback_expired(const struct lookback *lookback, const struct lookback_rec
 
 bool lookback_keeps(const struct lookback *lookback, uint64_t position, uint32_t caplen)
 {
-    uint64_t head = lookback->head + record_size(lookback, caplen);
+    uint32_t size = record_size(lookback, caplen);
 
-    return head - position <= lookback->capacity;
+    return place(lookback, size) + size - position <= lookback->capacity;
 }
 
 uint64_t lookback_span_ns(const struct lookback *lookback)
@@ -165,13 +140,22 @@ uint64_t lookback_span_ns(const struct lookback *lookback)
     return lookback->ttl_ns && span > lookback->ttl_ns ? lookback->ttl_ns : span;
 }
 
-static struct lookback_record *record_at(const struct lookback *lookback, uint64_t position)
+/* Where a record of this size goes: at the head, or at the start if it would run over the end. */
+static uint64_t place(const struct lookback *lookback, uint32_t size)
 {
-    uint64_t back = lookback->head - position; /* 1 .. capacity */
-    uint64_t offset = lookback->head_offset;
+    uint64_t end = lookback->lap + lookback->capacity;
 
-    offset = offset >= back ? offset - back : offset + lookback->capacity - back;
-    return (struct lookback_record *)(lookback->ring + offset);
+    return lookback->head + size <= end ? lookback->head : end;
+}
+
+/* A position of this lap, the one before, or the first of the next one. */
+static uint8_t *at_position(const struct lookback *lookback, uint64_t position)
+{
+    int64_t offset = (int64_t)(position - lookback->lap);
+    int64_t capacity = (int64_t)lookback->capacity;
+
+    offset += offset < 0 ? capacity : offset == capacity ? -capacity : 0;
+    return lookback->ring + offset;
 }
 
 static uint32_t record_size(const struct lookback *lookback, uint32_t caplen)
@@ -256,46 +240,4 @@ static void mark(struct lookback *lookback)
     lookback->mark[lookback->n_marks++ % MARKS] =
         (struct mark){.position = lookback->head, .ts_ns = lookback->newest_ns};
     lookback->mark_next = lookback->head + lookback->mark_step;
-}
-
-/* The same memory twice in a row: what runs over the end goes on at the start. */
-static int map_twice(uint64_t size, bool huge, uint8_t **ret_ring)
-{
-    int fd = memfd_create("tapedeck-lookback", MFD_CLOEXEC | (huge ? MFD_HUGETLB : 0));
-    uint8_t *base = MAP_FAILED, *aligned;
-    size_t spare = huge ? HUGE_PAGE : 0; /* to find an aligned place in */
-    int err = 0;
-
-    if (fd < 0)
-        return -errno;
-    if (ftruncate(fd, (off_t)size) < 0)
-        goto fail;
-    base =
-        mmap(NULL, 2 * size + spare, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED)
-        goto fail;
-    aligned = spare ? (uint8_t *)(((uintptr_t)base + spare - 1) & ~(uintptr_t)(spare - 1)) : base;
-    if (mmap(aligned, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
-        goto fail;
-    if (mmap(aligned + size, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
-        MAP_FAILED)
-        goto fail;
-    if (!huge)
-        madvise(aligned, 2 * size, MADV_HUGEPAGE);
-    if (spare) { /* give back what was only there to align */
-        size_t before = (size_t)(aligned - base);
-
-        if (before)
-            munmap(base, before);
-        munmap(aligned + 2 * size, spare - before);
-    }
-    close(fd);
-    *ret_ring = aligned;
-    return 0;
-fail:
-    err = -errno;
-    if (base != MAP_FAILED)
-        munmap(base, 2 * size + spare);
-    close(fd);
-    return err;
 }

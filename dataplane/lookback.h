@@ -7,7 +7,7 @@
  * A record is a header of one cache line with the position of the previous record of the same
  * stream, and behind it the packet's bytes in whole lines. Positions are 64 bit and only grow: "is
  * it still there" is one comparison with the tail. Evicting costs nothing: appending moves the
- * tail. The ring is mapped twice, end to end, so every record is contiguous.
+ * tail. Every record is contiguous: one that would run over the end goes to the start.
  *
  * When the packets' bytes hold still anyway (a mapped file), a lookback of references keeps the
  * headers only. All else is the same.
@@ -46,12 +46,11 @@ enum lookback_kind { LOOKBACK_COPIES, LOOKBACK_REFERENCES };
 
 struct lookback;
 
-/* size: bytes, rounded up to pages; of references it is taken as they come. ttl_ns: records that
- * much older than the newest count as gone; 0: no limit. -> 0 or -errno. */
-int lookback_create(enum lookback_kind kind, uint64_t size, uint64_t ttl_ns,
+/* size: bytes, rounded up to pages. ttl_ns: records that much older than the newest count as gone;
+ * 0: no limit. resident: all of it is taken from the system now, else as packets come. -> 0 or
+ * -ENOMEM. */
+int lookback_create(enum lookback_kind kind, uint64_t size, uint64_t ttl_ns, bool resident,
                     struct lookback **ret_lookback);
-/* Takes all of it from the system now, not page by page as packets come. -> 0 or -ENOMEM */
-int lookback_take_memory(struct lookback *lookback);
 void lookback_free(struct lookback *lookback);
 
 /* Takes the packet in; counted: the sum has it as recorded already. -> its position. A packet

@@ -2,35 +2,8 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
-enum { HUGE_PAGE_SIZE = 2 << 20 };
-
-static size_t round_up(size_t size)
-{
-    return (size + HUGE_PAGE_SIZE - 1) & ~(size_t)(HUGE_PAGE_SIZE - 1);
-}
-
-void *memory_map(size_t size)
-{
-    int flags = MAP_PRIVATE | MAP_ANONYMOUS;
-    void *memory = mmap(NULL, round_up(size), PROT_READ | PROT_WRITE,
-                        flags | MAP_HUGETLB | MAP_POPULATE, -1, 0);
-
-    if (memory == MAP_FAILED) {
-        memory = mmap(NULL, round_up(size), PROT_READ | PROT_WRITE, flags, -1, 0);
-        if (memory == MAP_FAILED)
-            return NULL;
-        madvise(memory, round_up(size), MADV_HUGEPAGE);
-    }
-    return memory;
-}
-
-void memory_unmap(void *memory, size_t size)
-{
-    if (memory)
-        munmap(memory, round_up(size));
-}
+#include "memory_map.h"
 
 int slots_init(struct slots *slots, uint32_t n, uint32_t size)
 {

@@ -24,10 +24,6 @@ struct slots {
     uint32_t size; /* of one */
 };
 
-/* Memory in huge pages, else in ordinary ones. Null: there is none. */
-void *memory_map(size_t size);
-void memory_unmap(void *memory, size_t size);
-
 int slots_init(struct slots *slots, uint32_t n, uint32_t size);
 void slots_done(struct slots *slots);
 

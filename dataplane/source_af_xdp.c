@@ -19,6 +19,7 @@
 #include "capture_filter.h"
 #include "capture_program.h"
 #include "interface.h"
+#include "memory_map.h"
 #include "nic.h"
 #include "slots.h"
 #include "xdp/capture.h"

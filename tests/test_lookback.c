@@ -36,8 +36,20 @@ static void check_record(const struct lookback_record *record, unsigned i)
     CU_ASSERT(!memcmp(record->data, packet.data, packet.caplen));
 }
 
+/* The first record of the chain that is still there. */
+static uint64_t oldest(const struct lookback *lookback, uint64_t position)
+{
+    const struct lookback_record *record = lookback_get(lookback, position);
+
+    while (record && lookback_get(lookback, record->prev)) {
+        position = record->prev;
+        record = lookback_get(lookback, position);
+    }
+    return position;
+}
+
 /* Appends many, each chained to the one three before it; walks back from the last three. */
-static void chains(enum lookback_kind kind, uint64_t size)
+static void chains(enum lookback_kind kind, uint64_t size, bool resident)
 {
     struct lookback *lookback;
     uint64_t last[3] = {LOOKBACK_NONE, LOOKBACK_NONE, LOOKBACK_NONE};
@@ -46,12 +58,16 @@ static void chains(enum lookback_kind kind, uint64_t size)
 
     for (unsigned i = 0; i < sizeof(bytes); i++)
         bytes[i] = (uint8_t)(i * 37 + i / 256);
-    CU_ASSERT_FATAL(!lookback_create(kind, size, 0, &lookback));
+    CU_ASSERT_FATAL(!lookback_create(kind, size, 0, resident, &lookback));
     for (unsigned i = 0; i < PACKETS; i++) {
         struct packet packet = packet_n(i);
+        uint64_t old = last[0] == LOOKBACK_NONE ? LOOKBACK_NONE : oldest(lookback, last[0]);
+        bool keeps = old != LOOKBACK_NONE && lookback_keeps(lookback, old, packet.caplen);
 
         last[i % 3] = lookback_append(lookback, &packet, i % 2, last[i % 3]);
         CU_ASSERT_FATAL(last[i % 3] != LOOKBACK_NONE);
+        if (old != LOOKBACK_NONE) /* it was told before whether this one is still there */
+            CU_ASSERT_EQUAL(lookback_get(lookback, old) != NULL, keeps);
     }
     for (unsigned chain = 0; chain < 3; chain++) {
         unsigned i = PACKETS - 1;
@@ -84,15 +100,15 @@ static void chains(enum lookback_kind kind, uint64_t size)
 
 static void test_overwriting(void)
 {
-    chains(LOOKBACK_COPIES, 2 * PAGE);
-    chains(LOOKBACK_COPIES, 3 * PAGE);
-    chains(LOOKBACK_REFERENCES, 5 * PAGE);
+    chains(LOOKBACK_COPIES, 2 * PAGE, false);
+    chains(LOOKBACK_COPIES, 3 * PAGE, true);
+    chains(LOOKBACK_REFERENCES, 5 * PAGE, false);
 }
 
 static void test_all_kept(void)
 {
-    chains(LOOKBACK_COPIES, 4 << 20);
-    chains(LOOKBACK_REFERENCES, 4 << 20);
+    chains(LOOKBACK_COPIES, 4 << 20, true);
+    chains(LOOKBACK_REFERENCES, 4 << 20, false);
 }
 
 static void test_ttl(void)
@@ -100,7 +116,7 @@ static void test_ttl(void)
     struct lookback *lookback;
     uint64_t position[100];
 
-    CU_ASSERT_FATAL(!lookback_create(LOOKBACK_COPIES, 1 << 20, 10000, &lookback));
+    CU_ASSERT_FATAL(!lookback_create(LOOKBACK_COPIES, 1 << 20, 10000, false, &lookback));
     CU_ASSERT_EQUAL(lookback_span_ns(lookback), 0);
     for (unsigned i = 0; i < 100; i++) {
         struct packet packet = packet_n(i);
@@ -120,7 +136,7 @@ static void test_too_large(void)
     struct packet packet = {.data = large, .caplen = 3 * PAGE, .origlen = 3 * PAGE};
     uint64_t position;
 
-    CU_ASSERT_FATAL(!lookback_create(LOOKBACK_COPIES, PAGE, 0, &lookback));
+    CU_ASSERT_FATAL(!lookback_create(LOOKBACK_COPIES, PAGE, 0, false, &lookback));
     CU_ASSERT_EQUAL(lookback_append(lookback, &packet, 0, LOOKBACK_NONE), LOOKBACK_NONE);
     packet.caplen = PAGE - 64;
     position = lookback_append(lookback, &packet, 0, LOOKBACK_NONE);

@@ -59,7 +59,7 @@ static void begin(bool with_lookback, uint32_t segments_max, uint32_t stream_seg
     now_ns = 1000;
     lookback = NULL;
     if (with_lookback)
-        CU_ASSERT_EQUAL_FATAL(lookback_create(LOOKBACK_COPIES, 4 << 20, 0, &lookback), 0);
+        CU_ASSERT_EQUAL_FATAL(lookback_create(LOOKBACK_COPIES, 4 << 20, 0, false, &lookback), 0);
     config.lookback = lookback;
     CU_ASSERT_EQUAL_FATAL(stream_table_create(&streams, &table), 0);
     CU_ASSERT_EQUAL_FATAL(tcp_context_create(&config, &tcp), 0);

@@ -3,13 +3,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <linux/futex.h>
 
+#include "../dataplane/memory_map.h"
 #include "../dataplane/pcapng_block.h"
 #include "../kfl-jit/ensure.h"
 #include "../kfl-jit/plan.h"
@@ -39,7 +39,6 @@ struct chunk_pool {
 enum { FILTER_BITS = 4 }; /* of a stream */
 
 static uint64_t filter_bit(uint64_t number, unsigned k, uint32_t n_streams);
-static int map_memory(struct chunk_pool *pool);
 static int lane_init(struct chunk_pool *pool, unsigned lane, unsigned first, unsigned n);
 
 int chunk_pool_create(unsigned n_classifiers, unsigned n_chunks_each, unsigned n_writer,
@@ -65,7 +64,9 @@ int chunk_pool_create(unsigned n_classifiers, unsigned n_chunks_each, unsigned n
     if (!pool->chunks || !pool->lanes || !pool->counters)
         goto fail;
     memset(pool->counters, 0, (n_classifiers + 1) * sizeof(*pool->counters));
-    error = map_memory(pool);
+    pool->memory_size = (uint64_t)pool->n_chunks * pool->chunk_size;
+    pool->memory = memory_map(pool->memory_size);
+    error = pool->memory ? 0 : -ENOMEM;
     for (unsigned i = 0; !error && i <= n_classifiers; i++)
         error = lane_init(pool, i, i * n_chunks_each, i < n_classifiers ? n_chunks_each : n_writer);
     if (error)
@@ -87,7 +88,7 @@ void chunk_pool_free(struct chunk_pool *pool)
         free(pool->lanes[i].stack);
     }
     if (pool->memory)
-        munmap(pool->memory, pool->memory_size);
+        memory_unmap(pool->memory, pool->memory_size);
     free(pool->counters);
     free(pool->lanes);
     free(pool->chunks);
@@ -294,25 +295,6 @@ void *chunk_memory(const struct chunk_pool *pool, uint64_t *ret_size)
 {
     *ret_size = pool->memory_size;
     return pool->memory;
-}
-
-/* Huge pages where there are any: pinning a write's pages then costs little. */
-static int map_memory(struct chunk_pool *pool)
-{
-    const int protection = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
-    uint64_t huge = UINT64_C(2) << 20;
-    void *memory;
-
-    pool->memory_size = ((uint64_t)pool->n_chunks * pool->chunk_size + huge - 1) / huge * huge;
-    memory = mmap(NULL, pool->memory_size, protection, flags | MAP_HUGETLB, -1, 0);
-    if (memory == MAP_FAILED) {
-        memory = mmap(NULL, pool->memory_size, protection, flags, -1, 0);
-        if (memory == MAP_FAILED)
-            return -ENOMEM;
-        madvise(memory, pool->memory_size, MADV_HUGEPAGE);
-    }
-    pool->memory = memory;
-    return 0;
 }
 
 static int lane_init(struct chunk_pool *pool, unsigned lane, unsigned first, unsigned n)
