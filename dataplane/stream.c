@@ -4,10 +4,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "../kfl-jit/ensure.h"
 #include "lookback.h"
+#include "memory_map.h"
 #include "stream_private.h"
 
 enum {
@@ -29,7 +29,6 @@ enum {
     TICK_MAX = 512,    /* streams looked at in one tick */
     EVICT_LOOK = 64,   /* streams looked at for a closed one when the table is full */
     GROW_FROM = 32768, /* streams that an index has room for at first, if it may grow */
-    HUGE_PAGE = 2 << 20,
 };
 
 enum { IP_ICMP = 1, IP_TCP = 6, IP_UDP = 17, IP_ICMPV6 = 58, IP_SCTP = 132, IP_UDPLITE = 136 };
@@ -88,8 +87,8 @@ int stream_table_create(const struct stream_config *config, struct stream_table 
     table->next_number = config->number_first;
     memset(table->wheel, 0xff, sizeof(table->wheel));
     table->number_bits = 32 - (unsigned)__builtin_clz(config->max);
-    table->streams = stream_memory(config->max * sizeof(struct stream));
-    table->extras = stream_memory(config->max * sizeof(struct stream_extra));
+    table->streams = memory_map_sparse(config->max * sizeof(struct stream));
+    table->extras = memory_map_sparse(config->max * sizeof(struct stream_extra));
     if (stream_facts_init(&table->facts, config->max) || !table->streams || !table->extras ||
         index_create(table, config->grow && config->max > GROW_FROM ? GROW_FROM : config->max) ||
         (config->resident && take_memory(table))) {
@@ -105,8 +104,8 @@ void stream_table_free(struct stream_table *table)
     if (!table)
         return;
     stream_facts_done(&table->facts);
-    stream_memory_free(table->streams, table->config.max * sizeof(struct stream));
-    stream_memory_free(table->extras, table->config.max * sizeof(struct stream_extra));
+    memory_unmap(table->streams, table->config.max * sizeof(struct stream));
+    memory_unmap(table->extras, table->config.max * sizeof(struct stream_extra));
     index_free(table);
     free(table);
 }
@@ -399,25 +398,25 @@ struct stream_facts *stream_facts_spare(const struct stream_table *table, uint32
 static int index_create(struct stream_table *table, uint64_t n_streams)
 {
     table->n_lines = (uint32_t)(n_streams / LINE_STREAMS) + 1;
-    table->index = stream_memory(table->n_lines * sizeof(struct index_line));
+    table->index = memory_map_sparse(table->n_lines * sizeof(struct index_line));
     return table->index ? 0 : -ENOMEM;
 }
 
 /* Facts are few, being shared. */
 static int take_memory(struct stream_table *table)
 {
-    int err = stream_memory_take(table->index, table->n_lines * sizeof(struct index_line));
+    int err = memory_take(table->index, table->n_lines * sizeof(struct index_line));
 
     if (!err)
-        err = stream_memory_take(table->streams, table->config.max * sizeof(struct stream));
+        err = memory_take(table->streams, table->config.max * sizeof(struct stream));
     if (!err)
-        err = stream_memory_take(table->extras, table->config.max * sizeof(struct stream_extra));
+        err = memory_take(table->extras, table->config.max * sizeof(struct stream_extra));
     return err ? err : stream_facts_take(&table->facts);
 }
 
 static void index_free(struct stream_table *table)
 {
-    stream_memory_free(table->index, table->n_lines * sizeof(struct index_line));
+    memory_unmap(table->index, table->n_lines * sizeof(struct index_line));
 }
 
 static uint32_t next_line(const struct stream_table *table, uint32_t line)
@@ -652,27 +651,4 @@ static void timer_stop(struct stream_table *table, struct stream *stream)
     if (stream->timer_next != STREAM_NONE)
         table->streams[stream->timer_next].timer_prev = stream->timer_prev;
     stream->flags &= (uint32_t)~STREAM_TIMER;
-}
-
-void *stream_memory(size_t size)
-{
-    void *memory = mmap(NULL, (size + HUGE_PAGE - 1) & ~(size_t)(HUGE_PAGE - 1),
-                        PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    if (memory == MAP_FAILED)
-        return NULL;
-    madvise(memory, size, MADV_HUGEPAGE);
-    return memory;
-}
-
-int stream_memory_take(void *memory, size_t size)
-{
-    /* Kernels before 5.14 do not know it: there pages come as they are touched. */
-    return madvise(memory, size, MADV_POPULATE_WRITE) && errno != EINVAL ? -ENOMEM : 0;
-}
-
-void stream_memory_free(void *memory, size_t size)
-{
-    if (memory)
-        munmap(memory, (size + HUGE_PAGE - 1) & ~(size_t)(HUGE_PAGE - 1));
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../kfl-jit/ensure.h"
+#include "memory_map.h"
 #include "stream_private.h"
 
 enum { TAKEN = 2 << 20 /* bytes, a huge page */ };
@@ -18,8 +19,9 @@ int stream_facts_init(struct stream_facts_table *table, uint32_t max)
     table->n_used = 0;
     table->free = STREAM_NONE;
     table->mask = size - 1;
-    table->facts = stream_memory(((size_t)max + 1) * sizeof(*table->facts));
-    table->chain = stream_memory((size_t)size * sizeof(*table->chain)); /* number + 1; 0: empty */
+    table->facts = memory_map_sparse(((size_t)max + 1) * sizeof(*table->facts));
+    table->chain =
+        memory_map_sparse((size_t)size * sizeof(*table->chain)); /* number + 1; 0: empty */
     return table->facts && table->chain ? 0 : -ENOMEM;
 }
 
@@ -27,15 +29,15 @@ int stream_facts_init(struct stream_facts_table *table, uint32_t max)
 int stream_facts_take(struct stream_facts_table *table)
 {
     size_t size = ((size_t)table->max + 1) * sizeof(*table->facts);
-    int err = stream_memory_take(table->chain, ((size_t)table->mask + 1) * sizeof(*table->chain));
+    int err = memory_take(table->chain, ((size_t)table->mask + 1) * sizeof(*table->chain));
 
-    return err ? err : stream_memory_take(table->facts, size < TAKEN ? size : TAKEN);
+    return err ? err : memory_take(table->facts, size < TAKEN ? size : TAKEN);
 }
 
 void stream_facts_done(struct stream_facts_table *table)
 {
-    stream_memory_free(table->facts, ((size_t)table->max + 1) * sizeof(*table->facts));
-    stream_memory_free(table->chain, ((size_t)table->mask + 1) * sizeof(*table->chain));
+    memory_unmap(table->facts, ((size_t)table->max + 1) * sizeof(*table->facts));
+    memory_unmap(table->chain, ((size_t)table->mask + 1) * sizeof(*table->chain));
 }
 
 /* Whoever sets a name or an address chooses among few chains at worst: a bound on the walk keeps

@@ -31,7 +31,7 @@ struct stream_facts_table {
 };
 
 int stream_facts_init(struct stream_facts_table *table, uint32_t max); /* stream_facts.c */
-int stream_facts_take(struct stream_facts_table *table); /* memory, as stream_memory_take() */
+int stream_facts_take(struct stream_facts_table *table); /* memory, as memory_take() */
 void stream_facts_done(struct stream_facts_table *table);
 /* -> number of the record that says this, with one user more. */
 uint32_t stream_facts_share(struct stream_facts_table *table, const struct stream_facts *facts);
@@ -39,11 +39,6 @@ void stream_facts_leave(struct stream_facts_table *table, uint32_t number);
 /* What a packet says of its stream; names are asked of `names`. */
 void stream_facts_of(const struct packet *packet, const struct stream_name_source *names,
                      struct stream_facts *ret_facts);
-
-/* Memory that costs nothing until it is touched, in huge pages where there are any. */
-void *stream_memory(size_t size);
-int stream_memory_take(void *memory, size_t size); /* touches it. -> 0 or -ENOMEM */
-void stream_memory_free(void *memory, size_t size);
 
 /* A new stream's first packet: who is the client? (stream_tcp.c) */
 void stream_begin_orientation(struct stream *stream, const struct packet *packet);
