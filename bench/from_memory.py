@@ -121,7 +121,8 @@ def growth_of_jobs(table, scale):
     rows = {n: [] for n in counts}
     for _ in range(scale.rounds):
         for n in counts:
-            rows[n].append(run_pipeline(f"{group}, {n} jobs", traffic.http(scale), "jobs", 1, "--jobs", n))
+            rows[n].append(run_pipeline(f"{group}, {n} jobs", traffic.http(scale), "jobs", 1, "--jobs", n,
+                                        "--warm", scale.packets // 100))
     for n in counts:
         took = [row["ns_packet"] for row in rows[n]]
         table.add(group, f"{n} jobs", took, Mpps=round(1000 / statistics.median(took), 2), streams=rows[n][0]["streams"],

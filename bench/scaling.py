@@ -2,9 +2,10 @@
 from report import load, machine_line
 
 WIRES = (10, 25, 100)  # Gbit/s
-SIZES = {"64 bytes": 64, "IMIX": (7 * 64 + 4 * 594 + 1518) / 12, "jumbo": 9000}
+MIXES = {"64 bytes": [64], "IMIX": [64] * 7 + [594] * 4 + [1518], "jumbo": [9000]}
+SIZES = {mix: sum(sizes) / len(sizes) for mix, sizes in MIXES.items()}
 ON_THE_WIRE = 20  # preamble and gap of each frame
-IN_LOOKBACK = 110  # bytes of a packet besides its own: struct lookback_record, the PCAPNG block's header, padding
+LINE = 64  # struct lookback_record takes one, the packet's bytes whole ones
 WAYS = (("all jobs out", "no job wants anything"), ("all open, into the lookback", "nothing decided: all into the lookback"),
         ("everything recorded, to memory", "everything recorded"))
 # How often each byte of a packet crosses the memory bus, caches left out of it (they only make it less).
@@ -49,7 +50,7 @@ everything.
 {bandwidth}
 
 A server's memory channel has some 20 to 30 GB/s, a socket eight and more of them: at 100 Gbit/s a recorder that keeps all of
-it uses two or three. The lookback is a ring that is larger than the cache, so its writes do go to memory.
+it uses two or three. The lookback is a ring that is larger than the cache: its writes go to memory, and go there past the cache.
 
 ## Streams
 
@@ -57,7 +58,7 @@ it uses two or three. The lookback is a ring that is larger than the cache, so i
 
 ## Lookback
 
-A packet takes {in_lookback} bytes in the ring beside its own (the record, a cache line, and the PCAPNG block's). One GiB holds:
+A packet takes a cache line in the ring, and its bytes in whole ones. One GiB holds:
 
 {lookback}
 
@@ -122,6 +123,11 @@ def per_second(gbit, size):
     return gbit * 1e9 / 8 / (size + ON_THE_WIRE)
 
 
+def in_lookback(sizes):
+    """-> bytes a packet, on average"""
+    return sum(LINE + -(-n // LINE) * LINE for n in sizes) / len(sizes)
+
+
 def write(path):
     results = load("pipeline")
     if not results:
@@ -134,7 +140,7 @@ def write(path):
     overhead = disk["overhead"] if disk else 60
     values = {
         "machine": machine_line(here), "mhz": here["mhz"], "gap": ON_THE_WIRE, "n_cores": here["cores"],
-        "packet_size": 128, "in_lookback": IN_LOOKBACK, "overhead": f"{overhead:.0f}",
+        "packet_size": 128, "overhead": f"{overhead:.0f}",
         "live": f"{live['median']:.2f}" if live else MISSING,
         "threads": threads(here), "streams": streams(),
         "packets": table(["Gbit/s", *SIZES], [[f"{g}", *(f"{per_second(g, size) / 1e6:.2f} M/s" for size in SIZES.values())]
@@ -148,7 +154,7 @@ def write(path):
         "bandwidth": table(["what happens", "why", *(f"{g} Gbit/s" for g in WIRES)],
                            [[way, f"{n} times: {why}", *(f"{g / 8 * n:.1f} GB/s" for g in WIRES)] for way, n, why in CROSSINGS]),
         "lookback": table(["Gbit/s undecided", *SIZES],
-                          [[g, *(f"{(1 << 30) / (per_second(g, n) * (n + IN_LOOKBACK)):.2f} s" for n in SIZES.values())]
+                          [[g, *(f"{(1 << 30) / (per_second(g, n) * in_lookback(MIXES[mix])):.2f} s" for mix, n in SIZES.items())]
                            for g in (1, *WIRES)]),
         "disk": f"fio got {fio['median'] / 1000:.2f} GB/s out of the disk of that run, Tapedeck {disk['median'] / 1000:.2f} GB/s with one "
                 f"classifier, {disk['cpu_ns_a_packet']:.0f} ns of CPU a packet with the writer's." if disk and fio else "",
