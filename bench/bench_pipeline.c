@@ -30,7 +30,9 @@
 #include "disk.h"
 #include "memory_source.h"
 
-enum { ROUNDS_MAX = 99, LINE_MAX_ = 1024, BLOCKS = 8 << 20, BLOCK_MAX = 1 << 20 };
+/* BLOCKS: what is under way to a disk. The chunk that came back last is the next one that is filled
+ * (writer/chunk.c), so the same few are written again and again. */
+enum { ROUNDS_MAX = 99, LINE_MAX_ = 1024, BLOCKS = 2 << 20, BLOCK_MAX = 1 << 20 };
 
 struct null_recorder {
     struct recorder base;

@@ -201,14 +201,24 @@ static size_t strings_size(const uint8_t *data, size_t size)
 /* The size of the value that begins here. -> 0: it is not all there; -1: no value */
 static int64_t value_size(const uint8_t *data, size_t size)
 {
-    struct extent extent = {.depth = 0};
+    struct extent extent;
+    struct token token;
     size_t strings = strings_size(data, size);
     uint64_t skip;
     int64_t used;
 
     if (!size || strings)
         return (int64_t)strings;
-    extent.left[extent.depth++] = 1;
+    if (!is_aggregate(data[0])) { /* one line, and the bytes that it tells of */
+        int found = read_line(data, size, &token);
+
+        if (found <= 0)
+            return found;
+        used = token.size + (is_bulk(token.type) && token.number >= 0 ? token.number + 2 : 0);
+        return (size_t)used <= size ? used : 0;
+    }
+    extent.depth = 1;
+    extent.left[0] = 1;
     used = extent_pass(&extent, data, size, &skip);
     return used < 0 ? -1 : skip || extent.depth ? 0 : used;
 }
