@@ -1,8 +1,9 @@
 """scaling.py - bench/SCALING.md out of the last results: what a wire would ask for, by what a packet was measured to cost."""
 from report import load, machine_line
+from traffic import IMIX
 
 WIRES = (10, 25, 100)  # Gbit/s
-MIXES = {"64 bytes": [64], "IMIX": [64] * 7 + [594] * 4 + [1518], "jumbo": [9000]}
+MIXES = {"64 bytes": [64], "IMIX": IMIX, "jumbo": [9000]}
 SIZES = {mix: sum(sizes) / len(sizes) for mix, sizes in MIXES.items()}
 ON_THE_WIRE = 20  # preamble and gap of each frame
 LINE = 64  # struct lookback_record takes one, the packet's bytes whole ones

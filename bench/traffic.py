@@ -18,6 +18,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests"))
 from live import CLIENTS, SERVER, Lab, run, wait_for
 
+IMIX = [64] * 7 + [594] * 4 + [1518]  # sizes of frames
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,7 +200,7 @@ def flood(scale):
 
 
 def imix(scale):
-    return made(f"imix{scale.name}.pcap", frames, scale.packets, 10_000, [64] * 7 + [594] * 4 + [1518])
+    return made(f"imix{scale.name}.pcap", frames, scale.packets, 10_000, IMIX)
 
 
 def sized(size, scale):

@@ -19,6 +19,7 @@ static struct packet packet_n(unsigned i)
         .interface = (uint16_t)(i % 5),
         .payload = 4,
         .payload_size = 16,
+        .sender = i / 2 % 2,
     };
 }
 
@@ -32,7 +33,8 @@ static void check_record(const struct lookback_record *record, unsigned i)
     CU_ASSERT_EQUAL(record->origlen, packet.origlen);
     CU_ASSERT_EQUAL(record->payload, packet.payload);
     CU_ASSERT_EQUAL(record->payload_size, packet.payload_size);
-    CU_ASSERT_EQUAL(record->flags, (i % 2 ? LOOKBACK_COUNTED : 0));
+    CU_ASSERT_EQUAL(record->flags,
+                    (i % 2 ? LOOKBACK_COUNTED : 0) | (packet.sender ? LOOKBACK_SENDER : 0));
     CU_ASSERT(!memcmp(record->data, packet.data, packet.caplen));
 }
 

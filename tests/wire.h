@@ -149,8 +149,10 @@ static inline void wire_commit(struct recorder *base, unsigned slot, const struc
     struct wire_recorder *r = (struct wire_recorder *)base;
     uint32_t i = (uint32_t)((ts_ns - WIRE_START) / WIRE_STEP), word[7];
     const struct packet *packet = &r->wire->packets[i];
+    uint32_t tail[3]; /* the direction, the end of options, the size again */
 
     memcpy(word, r->block, sizeof(word));
+    memcpy(tail, r->block + r->block_size - sizeof(tail), sizeof(tail));
     CU_ASSERT_FATAL(i < r->wire->n && r->n_log < WIRE_LOG_MAX);
     CU_ASSERT_EQUAL(word[0], PCAPNG_PACKET);
     CU_ASSERT_EQUAL(word[1], r->block_size);
@@ -158,6 +160,10 @@ static inline void wire_commit(struct recorder *base, unsigned slot, const struc
     CU_ASSERT_EQUAL(word[5], packet->caplen);
     CU_ASSERT_EQUAL(word[6], packet->origlen);
     CU_ASSERT(!memcmp(r->block + PCAPNG_PACKET_HEADER, packet->data, packet->caplen));
+    CU_ASSERT_EQUAL(tail[0], (stream_side(stream, packet->sender) == KFL_CLIENT
+                                  ? PCAPNG_FLAGS_INBOUND
+                                  : PCAPNG_FLAGS_OUTBOUND));
+    CU_ASSERT_EQUAL(tail[2], r->block_size);
     r->n_commits++;
     if (r->only && r->only != slot + 1)
         return;

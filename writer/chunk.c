@@ -87,8 +87,7 @@ void chunk_pool_free(struct chunk_pool *pool)
         ring_done(&pool->lanes[i].full);
         free(pool->lanes[i].stack);
     }
-    if (pool->memory)
-        memory_unmap(pool->memory, pool->memory_size);
+    memory_unmap(pool->memory, pool->memory_size);
     free(pool->counters);
     free(pool->lanes);
     free(pool->chunks);

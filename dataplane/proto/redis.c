@@ -66,7 +66,8 @@ static const uint8_t line_kind[256] = {
     ['~'] = LINE_LENGTH, ['>'] = LINE_LENGTH, ['|'] = LINE_LENGTH,
 };
 
-/* A length of one to six digits, as nearly all lines are; what is not is left to read_line(). */
+/* A length of one to six digits, as nearly all lines are; what is not is left to read_any_line().
+ */
 static inline bool read_length(const uint8_t *data, size_t size, struct token *ret)
 {
     uint32_t at = 1, number = 0;
@@ -79,8 +80,8 @@ static inline bool read_length(const uint8_t *data, size_t size, struct token *r
     return true;
 }
 
-/* The line that begins a value. -> 1; 0: it is not all there; -1: no such line */
-static int read_line(const uint8_t *data, size_t size, struct token *ret)
+/* What is not a short length. */
+static int read_any_line(const uint8_t *data, size_t size, struct token *ret)
 {
     size_t most = size < LINE_MAX_SIZE ? size : LINE_MAX_SIZE;
     enum line kind = size ? line_kind[data[0]] : LINE_NONE;
@@ -91,8 +92,6 @@ static int read_line(const uint8_t *data, size_t size, struct token *ret)
         return 0;
     if (kind == LINE_NONE)
         return -1;
-    if (kind == LINE_LENGTH && read_length(data, size, ret))
-        return 1;
     end = memchr(data, '\n', most);
     if (!end)
         return size >= LINE_MAX_SIZE && !strchr("+-", data[0]) ? -1 : 0;
@@ -118,6 +117,14 @@ static int read_line(const uint8_t *data, size_t size, struct token *ret)
     if (negative)
         ret->number = -ret->number;
     return ret->number >= -1 && ret->number <= BULK_MAX ? 1 : -1;
+}
+
+/* The line that begins a value. -> 1; 0: it is not all there; -1: no such line */
+static inline int read_line(const uint8_t *data, size_t size, struct token *ret)
+{
+    if (size && line_kind[data[0]] == LINE_LENGTH && read_length(data, size, ret))
+        return 1;
+    return read_any_line(data, size, ret);
 }
 
 static bool is_bulk(uint8_t type)
@@ -202,21 +209,12 @@ static size_t strings_size(const uint8_t *data, size_t size)
 static int64_t value_size(const uint8_t *data, size_t size)
 {
     struct extent extent;
-    struct token token;
     size_t strings = strings_size(data, size);
     uint64_t skip;
     int64_t used;
 
     if (!size || strings)
         return (int64_t)strings;
-    if (!is_aggregate(data[0])) { /* one line, and the bytes that it tells of */
-        int found = read_line(data, size, &token);
-
-        if (found <= 0)
-            return found;
-        used = token.size + (is_bulk(token.type) && token.number >= 0 ? token.number + 2 : 0);
-        return (size_t)used <= size ? used : 0;
-    }
     extent.depth = 1;
     extent.left[0] = 1;
     used = extent_pass(&extent, data, size, &skip);
@@ -356,27 +354,10 @@ struct elements {
     bool words; /* an inline command: words of a line */
 };
 
-static struct elements elements_of(const uint8_t *data, size_t size, bool words)
-{
-    struct elements e = {data, data + size, words};
-    struct token array;
-
-    if (!words && size && *data == '*' && read_length(data, size, &array))
-        e.at += array.size;
-    return e;
-}
-
 static bool next_text(struct elements *e, struct cursor *ret)
 {
-    size_t size = (size_t)(e->end - e->at);
     struct token token;
 
-    if (!e->words && size && *e->at == '$' && read_length(e->at, size, &token) &&
-        token.size + (size_t)token.number + 2 <= size) { /* as nearly all are */
-        *ret = cursor_of(e->at + token.size, (size_t)token.number);
-        e->at += token.size + token.number + 2;
-        return true;
-    }
     if (e->words) {
         while (e->at < e->end && (*e->at == ' ' || *e->at == '\t'))
             e->at++;
@@ -480,7 +461,7 @@ static void command_facts(struct fact_tape *tape, const struct fields *fields, s
 static void reply_facts(struct fact_tape *tape, const struct fields *fields, const uint8_t *data,
                         size_t size, bool pushed)
 {
-    struct elements e = elements_of(data, size, false);
+    struct elements e = {data, data + size, false};
     struct token token;
 
     if (read_line(data, size, &token) <= 0)
@@ -534,7 +515,7 @@ static bool follow(struct state *state, struct elements e, uint64_t *ret_user)
 static void request(struct l7 *l7, const uint8_t *data, size_t size, bool words, uint64_t wire)
 {
     struct state *state = l7_state(l7);
-    struct elements e = elements_of(data, size, words);
+    struct elements e = {data, data + size, words};
     struct l7_half *half = l7_half_new(l7, KFL_CLIENT, L7_IN_ORDER);
     struct fact_tape *tape = l7_tape(l7);
     uint64_t user = 0;
@@ -558,7 +539,7 @@ static bool is_pushed(struct l7 *l7, const uint8_t *data, size_t size)
 {
     const struct state *state = l7_state(l7);
     const struct l7_half *waiting = l7_pending(l7, L7_IN_ORDER);
-    struct elements e = elements_of(data, size, false);
+    struct elements e = {data, data + size, false};
     struct cursor word = {0};
     bool subscribed;
 
