@@ -114,13 +114,11 @@ uint32_t pcapng_secrets_block(uint8_t *at, const void *keylog, uint32_t keylog_s
     return block_end(&block);
 }
 
-void pcapng_padding_block(uint8_t *at, uint32_t size, const void *body, uint32_t body_size)
+void pcapng_padding_block(uint8_t *at, uint32_t size, uint32_t body_size)
 {
     ensure(size >= PCAPNG_PADDING_MIN && !(size & 3) && body_size <= size - PCAPNG_PADDING_MIN);
     pcapng_put32(at, PCAPNG_PADDING);
     pcapng_put32(at + 4, size);
-    if (body_size)
-        memcpy(at + 8, body, body_size);
     memset(at + 8 + body_size, 0, size - PCAPNG_PADDING_MIN - body_size);
     pcapng_put32(at + size - 4, size);
 }

@@ -85,10 +85,10 @@ uint32_t pcapng_statistics_block(uint8_t *at, const struct pcapng_statistics *st
 /* A TLS key log (SSLKEYLOGFILE lines): readers decrypt with it. It must come before the packets. */
 uint32_t pcapng_secrets_block(uint8_t *at, const void *keylog, uint32_t keylog_size);
 
-/* A block that readers skip, `size` bytes in all (12 or more, a multiple of 4): `body` and zeros.
- */
+/* A block that readers skip, `size` bytes in all (12 or more, a multiple of 4): a body, which the
+ * caller writes at at + 8, and zeros behind it. */
 enum { PCAPNG_PADDING_MIN = 12 };
-void pcapng_padding_block(uint8_t *at, uint32_t size, const void *body, uint32_t body_size);
+void pcapng_padding_block(uint8_t *at, uint32_t size, uint32_t body_size);
 
 struct pcapng_packet {
     const uint8_t *data;

@@ -229,7 +229,7 @@ void chunk_close(struct chunk *chunk, const struct chunk_directory *directory,
     uint8_t *at = chunk->data + chunk->used;
 
     ensure(end <= chunk->size);
-    pcapng_padding_block(at, end - chunk->used, NULL, 0);
+    pcapng_padding_block(at, end - chunk->used, body - (-directory->text_size & 7));
     chunk->directory = chunk->used + 8;
     chunk->directory_size = body;
     chunk->used = end;

@@ -523,12 +523,13 @@ static struct chunk_stream *lane_stream(struct chunk_recorder *r, struct lane *l
 static uint16_t lane_name(struct lane *lane, const uint8_t addr[static 16], const char *text)
 {
     uint64_t halves[2];
-    size_t size = strnlen(text, NAME_SIZE_MAX);
+    size_t size;
     struct name *name;
     uint32_t at;
 
-    if (!size)
+    if (!*text)
         return 0;
+    size = strnlen(text, NAME_SIZE_MAX);
     memcpy(halves, addr, sizeof(halves));
     at = (uint32_t)((halves[0] ^ halves[1]) * UINT64_C(0x9e3779b97f4a7c15) >> 40) % NAME_TABLE;
     for (; lane->name_table[at]; at = (at + 1) % NAME_TABLE) {
