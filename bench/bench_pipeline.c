@@ -82,7 +82,7 @@ static void null_entry(struct recorder *base, uint64_t slots, const struct strea
 }
 
 static void null_matched(struct recorder *base, uint64_t slots, const struct stream *stream,
-                         uint32_t missing)
+                         uint32_t missing, uint64_t ts_ns)
 {
 }
 

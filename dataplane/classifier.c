@@ -132,6 +132,7 @@ unsigned classifier_tick(struct classifier *classifier, uint64_t now_ns)
     if (now_ns > classifier->now_ns)
         classifier->now_ns = now_ns;
     n_done = stream_table_tick(classifier->streams, now_ns);
+    l7_ask_requests(classifier->l7, now_ns);
     if (classifier_ready(classifier))
         n_done += past_step(&classifier->past, now_ns);
     if (classifier->config.l7.response_timeout_ns && l7_context_n_pending(classifier->l7))

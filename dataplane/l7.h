@@ -256,6 +256,10 @@ void l7_data(struct l7_context *context, struct stream *stream, enum kfl_side si
 void l7_gap(struct l7_context *context, struct stream *stream, enum kfl_side side, uint64_t size);
 void l7_datagram(struct l7_context *context, struct stream *stream, enum kfl_side side,
                  const uint8_t *data, size_t size, uint64_t ts_ns);
+/* Asks about requests whose response has not come for L7_ASK_NS: most have had it by then and are
+ * asked about once, together with it. Called once a step. */
+#define L7_ASK_NS UINT64_C(1000000)
+void l7_ask_requests(struct l7_context *context, uint64_t now_ns);
 /* Requests that have waited too long; called now and then. */
 void l7_timeout(struct l7_context *context, struct stream *stream, uint64_t now_ns);
 /* Ends what is pending (entries to the sink); a stream that had no entry gets its L4 entry. Frees

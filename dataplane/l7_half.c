@@ -6,6 +6,7 @@
 static void entry_make(struct l7 *l7, struct l7_half *request, const struct l7_half *response,
                        bool response_open, enum kfl_error_type error, const char *msg);
 static bool half_room(struct l7 *l7, struct l7_half *half, uint32_t size);
+static void question_put(struct l7 *l7, struct l7_half *half);
 static void pending_add(struct l7 *l7, struct l7_half *half);
 static void pending_remove(struct l7 *l7, struct l7_half *half);
 static void pending_give_up(struct l7 *l7, struct l7_half *half, enum kfl_error_type error,
@@ -158,7 +159,7 @@ void l7_request(struct l7 *l7, struct l7_half *half)
 
     ask = l7->context->ask_request[half->proto == PROTO_UNSET ? l7->proto : half->proto];
     if (ask == ASK_ALWAYS || (ask == ASK_FIRST && !l7->asked))
-        entry_make(l7, half, NULL, true, half->error, half->error_msg);
+        question_put(l7, half);
     if (!l7->asked) {
         l7->asked = true;
         l7_report(l7, l7->stream->extra->protos);
@@ -341,6 +342,25 @@ void l7_pending_free(struct l7 *l7)
     }
 }
 
+void l7_ask_requests(struct l7_context *context, uint64_t now_ns)
+{
+    while (context->questions_taken != context->questions_put) {
+        struct question *question = &context->question[context->questions_taken % QUESTIONS_MAX];
+        struct l7_half *half = question->half;
+
+        if (half && half->last_ns + L7_ASK_NS > now_ns)
+            return;
+        context->questions_taken++;
+        if (!half)
+            continue;
+        question->half = NULL;
+        half->in_question = false;
+        l7_hold(question->l7);
+        entry_make(question->l7, half, NULL, true, half->error, half->error_msg);
+        l7_release(question->l7);
+    }
+}
+
 void l7_pending_timeout(struct l7 *l7, uint64_t now_ns, uint64_t timeout_ns)
 {
     while (l7->first && l7->first->last_ns + timeout_ns <= now_ns)
@@ -460,6 +480,20 @@ static bool half_room(struct l7 *l7, struct l7_half *half, uint32_t size)
     return true;
 }
 
+/* Asked about now where too many wait. */
+static void question_put(struct l7 *l7, struct l7_half *half)
+{
+    struct l7_context *context = l7->context;
+
+    if (context->questions_put - context->questions_taken == QUESTIONS_MAX) {
+        entry_make(l7, half, NULL, true, half->error, half->error_msg);
+        return;
+    }
+    half->in_question = true;
+    half->question = context->questions_put++ % QUESTIONS_MAX;
+    context->question[half->question] = (struct question){l7, half};
+}
+
 static void pending_add(struct l7 *l7, struct l7_half *half)
 {
     half->next = NULL;
@@ -484,6 +518,9 @@ static void pending_remove(struct l7 *l7, struct l7_half *half)
     else
         l7->last = half->prev;
     half->next = half->prev = NULL;
+    if (half->in_question)
+        l7->context->question[half->question].half = NULL;
+    half->in_question = false;
     l7->n_pending--;
     l7->context->n_pending--;
 }

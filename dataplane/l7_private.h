@@ -15,9 +15,16 @@ enum {
     DATAGRAMS_MAX = 6,
     SPINS_MAX = 64, /* turns between the sides that use no byte */
     TEXT_MAX = 64 << 10,
-    HALF_SIZE = 256,   /* a half with the facts that fit in it */
+    QUESTIONS_MAX = 1024, /* requests that wait to be asked about, a power of two */
+    HALF_SIZE = 256,      /* a half with the facts that fit in it */
     PAYLOAD_HEAD = 64, /* first bytes of a side that its L4 entry shows */
     PROTO_UNSET = 0xff,
+};
+
+/* A request that was not asked about yet; half is null: that is no more needed. */
+struct question {
+    struct l7 *l7;
+    struct l7_half *half;
 };
 
 struct l7_context {
@@ -30,6 +37,9 @@ struct l7_context {
     void *tape_buffer, *scratch;
     struct l7_counters counters;
     uint32_t n_pending; /* requests that wait, of all streams */
+    /* Counts of those that were put and taken; the oldest is question[taken % QUESTIONS_MAX]. */
+    uint32_t questions_put, questions_taken;
+    struct question question[QUESTIONS_MAX];
 };
 
 enum ask { ASK_NEVER, ASK_FIRST /* says only that there is one */, ASK_ALWAYS };
@@ -70,6 +80,8 @@ struct l7_half {
     uint8_t proto;          /* enum kfl_proto or PROTO_UNSET */
     uint8_t error;          /* enum kfl_error_type */
     bool timed;             /* l7_half_time() was called */
+    bool in_question;       /* it waits to be asked about ... */
+    uint16_t question;      /* ... at this place of context->question */
     uint8_t asked_proto;    /* of the entry in which it was shown as a request alone ... */
     struct kfl_asked asked; /* ... and what came of it; no jobs: it was not, or has changed */
     uint8_t in_place[];

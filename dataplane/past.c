@@ -48,8 +48,8 @@ uint64_t past_append(struct past *past, struct stream *stream, const struct pack
     return position;
 }
 
-void past_match(struct past *past, struct stream *stream, uint64_t slots, uint32_t later,
-                uint64_t now_ns)
+void past_match(struct past *past, struct stream *stream, uint64_t slots, uint64_t ts_ns,
+                uint32_t later, uint64_t now_ns)
 {
     struct past_move *move;
     unsigned n_done = 0;
@@ -63,7 +63,7 @@ void past_match(struct past *past, struct stream *stream, uint64_t slots, uint32
         past_finish(past, stream, now_ns);
     }
     if (!past->recorder->wants_packets) {
-        past->recorder->ops->matched(past->recorder, slots, stream, 0);
+        past->recorder->ops->matched(past->recorder, slots, stream, 0, ts_ns);
         count(past, stream, COUNTER_recorded, stream->extra->n_held);
         return;
     }
@@ -77,6 +77,7 @@ void past_match(struct past *past, struct stream *stream, uint64_t slots, uint32
         .newest = stream->extra->lookback_last,
         .floor = LOOKBACK_NONE,
         .total = (uint64_t)stream->packets[0] + stream->packets[1] - later,
+        .ts_ns = ts_ns,
     };
     stream->flags |= STREAM_MOVING;
     move_piece(past, move, PIECE_AT_ONCE, now_ns, &n_done);
@@ -188,7 +189,8 @@ static void begin(struct past *past, struct past_move *move)
     uint64_t missing = move->total > move->found ? move->total - move->found : 0;
 
     past->recorder->ops->matched(past->recorder, move->slots, move->stream,
-                                 missing > UINT32_MAX ? UINT32_MAX : (uint32_t)missing);
+                                 missing > UINT32_MAX ? UINT32_MAX : (uint32_t)missing,
+                                 move->ts_ns);
 }
 
 /* From the oldest record forward to the newest of this walk. -> done. */

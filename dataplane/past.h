@@ -35,6 +35,7 @@ struct past_move {
     uint64_t floor;  /* back: the walk ends at this record, which was handed on already */
     uint32_t found;  /* records found walking back */
     uint64_t total;  /* packets the stream had at the match */
+    uint64_t ts_ns;  /* of the packet that made it */
     bool forward;
 };
 
@@ -56,10 +57,11 @@ uint64_t past_append(struct past *past, struct stream *stream, const struct pack
                      bool counted);
 /* Before a packet is appended: completes the moves it would overwrite something of. */
 void past_rescue(struct past *past, uint32_t caplen, uint64_t now_ns);
-/* The stream matched these jobs: their recorder is told, what the stream held goes to them. later:
- * the stream's packets that are counted in it but were not appended (the one at hand: 1). */
-void past_match(struct past *past, struct stream *stream, uint64_t slots, uint32_t later,
-                uint64_t now_ns);
+/* The stream matched these jobs by its packet of ts_ns: their recorder is told, what the stream
+ * held goes to them. later: the stream's packets that are counted in it but were not appended (the
+ * one at hand: 1). */
+void past_match(struct past *past, struct stream *stream, uint64_t slots, uint64_t ts_ns,
+                uint32_t later, uint64_t now_ns);
 /* No job wants what the stream held. Not while it is on the move. */
 void past_discard(struct past *past, struct stream *stream);
 /* A piece of each move in turn, bounded for all together. -> records handled. */

@@ -30,9 +30,10 @@ struct recorder_ops {
     void (*entry)(struct recorder *recorder, uint64_t slots, const struct stream *stream,
                   const struct kfl_entry *entry);
     /* A stream that these jobs recorded begins: `missing` of its packets were overwritten in the
-     * lookback and are not in the recording (head_missing). */
+     * lookback and are not in the recording (head_missing). ts_ns: of the packet that made the
+     * match. */
     void (*matched)(struct recorder *recorder, uint64_t slots, const struct stream *stream,
-                    uint32_t missing);
+                    uint32_t missing, uint64_t ts_ns);
     /* The stream is over; `slots` are the jobs that recorded it. Called for each stream that a job
      * recorded or might have. */
     void (*ended)(struct recorder *recorder, uint64_t slots, const struct stream *stream,

@@ -12,7 +12,8 @@
 #include "../kfl-jit/ensure.h"
 #include "classifier_private.h"
 
-static void matched(struct classifier *classifier, struct stream *stream, uint64_t slots);
+static void matched(struct classifier *classifier, struct stream *stream, uint64_t slots,
+                    uint64_t ts_ns);
 static void settle(struct classifier *classifier, struct stream *stream);
 static void settle_by(struct classifier *classifier, struct stream *stream,
                       const struct kfl_verdict *verdict);
@@ -27,6 +28,8 @@ static uint64_t entry_slots(const struct classifier *classifier, const struct st
                             uint64_t slots);
 static uint64_t about_entry(struct classifier *classifier, struct stream *stream,
                             struct kfl_entry *entry, uint64_t ask);
+static uint64_t request_matches(const struct classifier *classifier, const struct kfl_entry *entry,
+                                uint64_t slots);
 static void about_l4_entry(struct classifier *classifier, struct stream *stream, uint64_t ask);
 static void close_l7(struct classifier *classifier, struct stream *stream, enum stream_end why);
 static bool is_nobodys(const struct stream *stream);
@@ -148,8 +151,9 @@ void verdict_ended(void *context, struct stream *stream, enum stream_end why)
     classifier->later = later;
 }
 
-/* These jobs want the stream: its past goes to them, and all that comes. */
-static void matched(struct classifier *classifier, struct stream *stream, uint64_t slots)
+/* These jobs want the stream, by its packet of ts_ns: its past goes to them, and all that comes. */
+static void matched(struct classifier *classifier, struct stream *stream, uint64_t slots,
+                    uint64_t ts_ns)
 {
     if (!slots)
         return;
@@ -157,13 +161,13 @@ static void matched(struct classifier *classifier, struct stream *stream, uint64
         counter_add(&classifier->counters, COUNTER_streams_matched, 1);
     stream->open &= ~slots;
     stream->matched |= slots;
-    past_match(&classifier->past, stream, slots, classifier->later, classifier->now_ns);
+    past_match(&classifier->past, stream, slots, ts_ns, classifier->later, classifier->now_ns);
 }
 
 static void settle_by(struct classifier *classifier, struct stream *stream,
                       const struct kfl_verdict *verdict)
 {
-    matched(classifier, stream, verdict->matched & stream->open);
+    matched(classifier, stream, verdict->matched & stream->open, stream->last_ns);
     if (verdict->out)
         stream->open &= ~verdict->out | waiting_ask(classifier->waiting, stream);
     settle(classifier, stream);
@@ -274,7 +278,13 @@ static uint64_t about_entry(struct classifier *classifier, struct stream *stream
     verdict = kfl_plan_entry(classifier->plan->plan, classifier->config.number, entry, ask);
     if (verdict.matched & classifier->limited)
         admit_entry(classifier, stream, entry, &verdict);
-    matched(classifier, stream, verdict.matched & stream->open);
+    if (verdict.matched & stream->open) {
+        uint64_t by_request = request_matches(classifier, entry, verdict.matched & stream->open);
+
+        if (by_request)
+            matched(classifier, stream, by_request, entry->request->last_ns);
+        matched(classifier, stream, verdict.matched & stream->open, stream->last_ns);
+    }
     if (verdict.matched && !entry->response_open) {
         if (stream->matches < UINT16_MAX)
             stream->matches++;
@@ -282,6 +292,25 @@ static uint64_t about_entry(struct classifier *classifier, struct stream *stream
     }
     entry->asked = (struct kfl_asked){ask, verdict.out, classifier->plan->epoch};
     return ask & ~verdict.matched & ~verdict.out;
+}
+
+/* Of the jobs that an entry matched, those that its request alone matches: its packet has made the
+ * match, whether or not it was asked about before the response came (l7_ask_requests()). */
+static uint64_t request_matches(const struct classifier *classifier, const struct kfl_entry *entry,
+                                uint64_t slots)
+{
+    struct kfl_entry request = *entry;
+
+    if (!entry->request || KFL_PROTOS_L4 >> entry->proto & 1)
+        return 0;
+    request.response = NULL;
+    request.response_open = true;
+    request.error = KFL_ERROR_NONE;
+    request.error_msg = "";
+    request.asked = (struct kfl_asked){0};
+    return slots &
+           kfl_plan_entry(classifier->plan->plan, classifier->config.number, &request, slots)
+               .matched;
 }
 
 /* The one entry of a stream that has no other. */

@@ -110,7 +110,7 @@ static void entry(struct recorder *base, uint64_t slots, const struct stream *st
 }
 
 static void matched(struct recorder *base, uint64_t slots, const struct stream *stream,
-                    uint32_t missing)
+                    uint32_t missing, uint64_t ts_ns)
 {
     for (; slots; slots &= slots - 1)
         row_of(self(base), stream, (unsigned)__builtin_ctzll(slots))->missing = missing;

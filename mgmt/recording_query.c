@@ -68,7 +68,7 @@ static void op_entry(struct recorder *recorder, uint64_t slots, const struct str
 }
 
 static void op_matched(struct recorder *recorder, uint64_t slots, const struct stream *stream,
-                       uint32_t missing)
+                       uint32_t missing, uint64_t ts_ns)
 {
     found(run_of(recorder), stream);
 }

@@ -100,7 +100,7 @@ static void op_entry(struct recorder *recorder, uint64_t slots, const struct str
 }
 
 static void op_matched(struct recorder *recorder, uint64_t slots, const struct stream *stream,
-                       uint32_t missing)
+                       uint32_t missing, uint64_t ts_ns)
 {
     match(cut_of(recorder), stream->number);
 }
@@ -163,11 +163,11 @@ static void copy_entry(struct recorder *recorder, uint64_t slots, const struct s
 }
 
 static void copy_matched(struct recorder *recorder, uint64_t slots, const struct stream *stream,
-                         uint32_t missing)
+                         uint32_t missing, uint64_t ts_ns)
 {
     struct recorder *chunks = chunks_of(recorder);
 
-    chunks->ops->matched(chunks, slots, stream, missing);
+    chunks->ops->matched(chunks, slots, stream, missing, ts_ns);
 }
 
 static void copy_ended(struct recorder *recorder, uint64_t slots, const struct stream *stream,

@@ -334,8 +334,8 @@ static void the_matching_packet_says_why(void)
 
     begin(NULL);
     ops = lab.recorder[0]->ops;
-    stream.last_ns = 7;
-    ops->matched(lab.recorder[0], 1 << 3, &stream, 5);
+    stream.last_ns = 8;
+    ops->matched(lab.recorder[0], 1 << 3, &stream, 5, 7);
     lab_packet(&lab, 0, 3, &stream, 6, 100);
     lab_packet(&lab, 0, 3, &stream, 7, 100);
     chunk = flushed();

@@ -214,6 +214,82 @@ static void test_l4(void)
     rig_free(rig);
 }
 
+/* A request is asked about with its response, or alone when that takes long. Which packet has made
+ * the match does not depend on it. */
+static void test_request_is_enough(void)
+{
+    static const char *const jobs[] = {"request.path == \"/wanted\"", "response.status == 500"};
+    struct rig *rig = rig_create(16 << 20, 1024);
+    struct wire_connection c = connection_1;
+    uint32_t request;
+
+    wire_open(&rig->wire, &c);
+    wire_request(&rig->wire, &c, "/a", 200);
+    request = rig->wire.n;
+    wire_request(&rig->wire, &c, "/wanted", 500);
+    wire_close(&rig->wire, &c);
+    rig_jobs(rig, jobs, 2, 3);
+    rig_feed(rig);
+    rig_end(rig);
+    for (unsigned slot = 0; slot < 2; slot++) {
+        expect(rig, slot, 0, rig->wire.n);
+        CU_ASSERT_EQUAL(rig->recorder->n_matched[slot], 1);
+        CU_ASSERT_EQUAL(rig->recorder->n_entries[slot], 1);
+        CU_ASSERT_EQUAL(rig->recorder->matched_ns[slot], rig->wire.packets[request + slot].ts_ns);
+    }
+    rig_free(rig);
+}
+
+static void test_request_without_response(void)
+{
+    struct rig *rig = rig_create(16 << 20, 1024);
+    struct wire_connection c = connection_1;
+    uint64_t ts_ns;
+
+    wire_open(&rig->wire, &c);
+    wire_request(&rig->wire, &c, "/wanted", 0);
+    ts_ns = rig->wire.packets[3].ts_ns;
+    wire_tcp(&rig->wire, &c, WIRE_SERVER, WIRE_ACK, NULL, 0);
+    rig_job(rig, "request.path == \"/wanted\"");
+    rig_feed(rig);
+    classifier_tick(rig->classifier, ts_ns + L7_ASK_NS - 1);
+    CU_ASSERT_EQUAL(rig->recorder->n_matched[0], 0);
+    classifier_tick(rig->classifier, ts_ns + L7_ASK_NS);
+    CU_ASSERT_EQUAL(rig->recorder->n_matched[0], 1);
+    CU_ASSERT_EQUAL(rig->recorder->matched_ns[0], ts_ns);
+    CU_ASSERT_EQUAL(count(rig, COUNTER_recorded), rig->wire.n);
+    rig_end(rig);
+    expect(rig, 0, 0, rig->wire.n);
+    CU_ASSERT_EQUAL(rig->recorder->n_entries[0], 1);
+    rig_free(rig);
+}
+
+/* Where too many wait, the next ones are asked about at once. */
+static void test_many_requests_wait(void)
+{
+    enum { N = 1536, ROOM = 1024, PIECE = 16 };
+    struct rig *rig = rig_create(16 << 20, 2 * N);
+
+    for (uint16_t i = 0; i < N; i++) {
+        struct wire_connection c = {1, 2, (uint16_t)(40000 + i), 80, {1, 1}};
+
+        wire_request(&rig->wire, &c, "/wanted", 0);
+    }
+    rig_job(rig, "request.path == \"/wanted\"");
+    for (; rig->fed < N; rig->fed += PIECE) {
+        struct packet burst[PIECE];
+
+        memcpy(burst, rig->wire.packets + rig->fed, sizeof(burst));
+        classifier_burst(rig->classifier, burst, PIECE);
+    }
+    CU_ASSERT_EQUAL(rig->recorder->n_matched[0], N - ROOM);
+    classifier_tick(rig->classifier, rig->wire.packets[N - 1].ts_ns + L7_ASK_NS);
+    CU_ASSERT_EQUAL(rig->recorder->n_matched[0], N);
+    rig_end(rig);
+    CU_ASSERT_EQUAL(count(rig, COUNTER_recorded), N);
+    rig_free(rig);
+}
+
 static void test_out_at_once(void)
 {
     struct rig *rig = rig_create(16 << 20, 1024);
@@ -526,6 +602,9 @@ static const struct tap_test tests[] = {
      test_lookback_too_small},
     {"an L4 match is recorded at once and not dissected", test_l4},
     {"what no job can want any more is discarded at once and not dissected", test_out_at_once},
+    {"a request may be enough: its packet makes the match", test_request_is_enough},
+    {"a request without response matches soon", test_request_without_response},
+    {"many requests wait for their response", test_many_requests_wait},
     {"dissectors see the streams that an open job needs, no others", test_dissects_what_is_wanted},
     {"nothing is dissected behind the last job's end", test_dissection_ends_with_the_last_job},
     {"a job for WebSocket waits for a late upgrade", test_late_upgrade},

@@ -120,6 +120,7 @@ struct wire_recorder {
     unsigned n_reserved, n_released, n_ended, n_entries[KFL_SLOT_MAX];
     uint32_t missing[KFL_SLOT_MAX];
     unsigned n_matched[KFL_SLOT_MAX];
+    uint64_t matched_ns[KFL_SLOT_MAX]; /* the last match was made by the packet of this time */
     uint32_t n_log;
     struct {
         uint32_t packet;
@@ -180,11 +181,12 @@ static inline void wire_entry(struct recorder *base, uint64_t slots, const struc
 }
 
 static inline void wire_matched(struct recorder *base, uint64_t slots, const struct stream *stream,
-                                uint32_t missing)
+                                uint32_t missing, uint64_t ts_ns)
 {
     for (unsigned slot = 0; slot < KFL_SLOT_MAX; slot++)
         if (slots >> slot & 1) {
             ((struct wire_recorder *)base)->missing[slot] += missing;
+            ((struct wire_recorder *)base)->matched_ns[slot] = ts_ns;
             ((struct wire_recorder *)base)->n_matched[slot]++;
         }
 }

@@ -89,7 +89,8 @@ static void entry_store(struct chunk_recorder *r, uint64_t slots, const struct s
                         int size);
 static void entry_pending(struct chunk_recorder *r, unsigned slot, const struct stream *stream);
 static struct pending *pending_new(struct chunk_recorder *r, unsigned slot,
-                                   const struct stream *stream, const char *summary);
+                                   const struct stream *stream, uint64_t ts_ns,
+                                   const char *summary);
 static void pending_comment(struct pending *pending, const struct chunk_slot *job,
                             const char *summary);
 static struct pending *pending_of(struct lane *lane, uint64_t stream);
@@ -169,7 +170,7 @@ static void op_commit(struct recorder *recorder, unsigned slot, const struct str
 
 /* The stream's past has been found, its packets follow. This may be some turns after the match. */
 static void op_matched(struct recorder *recorder, uint64_t slots, const struct stream *stream,
-                       uint32_t missing)
+                       uint32_t missing, uint64_t ts_ns)
 {
     struct chunk_recorder *r = (struct chunk_recorder *)recorder;
 
@@ -181,7 +182,7 @@ static void op_matched(struct recorder *recorder, uint64_t slots, const struct s
         count(&counters->streams, 1);
         count(&counters->head_missing, missing);
         if (!pending)
-            pending = pending_new(r, slot, stream, "");
+            pending = pending_new(r, slot, stream, ts_ns, "");
         pending->head_missing = missing;
     }
 }
@@ -590,18 +591,19 @@ static void entry_pending(struct chunk_recorder *r, unsigned slot, const struct 
     if (pending && pending->ts_ns == stream->last_ns)
         pending_comment(pending, chunk_slot(r->pool, slot), r->summary);
     else if (!pending && stream->flags & STREAM_MOVING)
-        pending_new(r, slot, stream, r->summary);
+        pending_new(r, slot, stream, stream->last_ns, r->summary);
 }
 
 static struct pending *pending_new(struct chunk_recorder *r, unsigned slot,
-                                   const struct stream *stream, const char *summary)
+                                   const struct stream *stream, uint64_t ts_ns,
+                                   const char *summary)
 {
     struct lane *lane = &r->lane[slot];
     struct pending *pending = &lane->pending[lane->next_pending++ % PENDING_MAX];
 
     lane->n_pending += !pending->comment_size; /* else the oldest is given up */
     pending->stream = stream->number;
-    pending->ts_ns = stream->last_ns;
+    pending->ts_ns = ts_ns;
     pending->head_missing = 0;
     pending_comment(pending, chunk_slot(r->pool, slot), summary);
     return pending;
