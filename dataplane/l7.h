@@ -258,7 +258,7 @@ void l7_datagram(struct l7_context *context, struct stream *stream, enum kfl_sid
                  const uint8_t *data, size_t size, uint64_t ts_ns);
 /* Asks about requests whose response has not come for L7_ASK_NS: most have had it by then and are
  * asked about once, together with it. Called once a step. */
-#define L7_ASK_NS UINT64_C(1000000)
+#define L7_ASK_NS UINT64_C(10000000)
 void l7_ask_requests(struct l7_context *context, uint64_t now_ns);
 /* Requests that have waited too long; called now and then. */
 void l7_timeout(struct l7_context *context, struct stream *stream, uint64_t now_ns);

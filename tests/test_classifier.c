@@ -267,7 +267,7 @@ static void test_request_without_response(void)
 /* Where too many wait, the next ones are asked about at once. */
 static void test_many_requests_wait(void)
 {
-    enum { N = 1536, ROOM = 1024, PIECE = 16 };
+    enum { N = 4608, ROOM = 4096, PIECE = 16 };
     struct rig *rig = rig_create(16 << 20, 2 * N);
 
     for (uint16_t i = 0; i < N; i++) {
