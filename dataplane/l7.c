@@ -228,7 +228,7 @@ void l7_timeout(struct l7_context *context, struct stream *stream, uint64_t now_
 {
     struct l7 *l7 = stream->extra->l7;
 
-    if (!l7 || !context->config.response_timeout_ns || !l7->dissector)
+    if (!l7 || !l7->first || !context->config.response_timeout_ns || !l7->dissector)
         return;
     l7_hold(l7);
     l7_pending_timeout(l7, now_ns, context->config.response_timeout_ns);

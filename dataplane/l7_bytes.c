@@ -47,8 +47,10 @@ void l7_feed(struct l7 *l7, enum kfl_side number, const uint8_t *data, size_t si
             return;
         if (used < size && l7->ending != ENDED && !side_add(l7, side, data + used, size - used))
             return;
-        l7_turn(l7, (used && number == KFL_SERVER) || l7->side[KFL_SERVER].wake,
-                (used && number == KFL_CLIENT) || l7->side[KFL_CLIENT].wake);
+        if (l7->ending != RUNNING || l7->side[0].size || l7->side[1].size)
+            l7_turn(l7, used && number == KFL_SERVER, used && number == KFL_CLIENT);
+        else
+            l7->side[0].wake = l7->side[1].wake = false; /* there is nothing to be parsed again */
         return;
     }
     if (!side_add(l7, side, data, size))
@@ -402,17 +404,10 @@ static void dissector_end(struct l7 *l7, const char *why)
     l7->state = NULL;
 }
 
-void l7_hold(struct l7 *l7)
-{
-    l7->busy++;
-}
-
-void l7_release(struct l7 *l7)
+void l7_free(struct l7 *l7)
 {
     struct pool *pool = l7->context->pool;
 
-    if (--l7->busy || !l7->dropped)
-        return;
     l7_pending_free(l7);
     l7_half_free(l7, l7->handed_over);
     if (l7->dissector && l7->dissector->done)
@@ -510,7 +505,8 @@ static void marks_use(struct side *side, size_t n)
     while (gone + 1 < side->n_marks && side->mark[gone + 1].offset <= n)
         gone++;
     side->n_marks -= gone;
-    memmove(side->mark, side->mark + gone, side->n_marks * sizeof(side->mark[0]));
+    if (gone)
+        memmove(side->mark, side->mark + gone, side->n_marks * sizeof(side->mark[0]));
     for (uint32_t i = 0; i < side->n_marks; i++)
         side->mark[i].offset = side->mark[i].offset > n ? side->mark[i].offset - (uint32_t)n : 0;
 }

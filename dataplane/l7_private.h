@@ -136,10 +136,21 @@ enum l7_probe l7_probe_all(struct l7 *l7, const uint8_t *const data[2], const si
                            const struct dissector **ret_dissector, bool *ret_swap);
 bool l7_start(struct l7 *l7, const struct dissector *dissector);
 void l7_stop(struct l7 *l7);
-void l7_hold(struct l7 *l7);
-void l7_release(struct l7 *l7);
+void l7_free(struct l7 *l7);
 void l7_sides_swap(struct l7 *l7);
 void l7_side_clear(struct l7 *l7, struct side *side);
+
+/* While it is held it is not freed, whatever is made of it. */
+static inline void l7_hold(struct l7 *l7)
+{
+    l7->busy++;
+}
+
+static inline void l7_release(struct l7 *l7)
+{
+    if (!--l7->busy && l7->dropped)
+        l7_free(l7);
+}
 
 /* Of one writer, as counter_add(). */
 static inline void l7_count(_Atomic uint64_t *counter, uint64_t n)

@@ -33,6 +33,7 @@ struct slab {
     uint32_t n_used;
     uint32_t n_fresh; /* objects from here on were never taken */
     uint32_t n_objects;
+    uint32_t object_size;
     uint32_t class;
 };
 _Static_assert(sizeof(struct slab) <= POOL_HEADER_SIZE, "objects begin behind it");
@@ -108,13 +109,14 @@ void *pool_take(struct pool *pool, size_t size)
     }
     object = slab->free;
     if (!object)
-        object = (void *)((uint8_t *)slab + POOL_HEADER_SIZE + slab->n_fresh++ * class_size(class));
-    ASAN_UNPOISON_MEMORY_REGION(object, class_size(class));
+        object = (void *)((uint8_t *)slab + POOL_HEADER_SIZE +
+                          (size_t)slab->n_fresh++ * slab->object_size);
+    ASAN_UNPOISON_MEMORY_REGION(object, slab->object_size);
     if (slab->free)
         slab->free = object->next;
     if (++slab->n_used == slab->n_objects)
         list_remove(&pool->room[class], slab);
-    pool->used += class_size(class);
+    pool->used += slab->object_size;
     return object;
 }
 
@@ -128,8 +130,8 @@ void pool_give(struct pool *pool, void *memory)
     ensure(slab->n_used);
     object->next = slab->free;
     slab->free = object;
-    ASAN_POISON_MEMORY_REGION(object, class_size(slab->class));
-    pool->used -= class_size(slab->class);
+    ASAN_POISON_MEMORY_REGION(object, slab->object_size);
+    pool->used -= slab->object_size;
     if (slab->n_used-- == slab->n_objects)
         list_add(&pool->room[slab->class], slab);
     /* The last slab of a class stays with it: no to and fro at the boundary. */
@@ -148,7 +150,7 @@ size_t pool_size_of(const void *object)
 {
     const struct slab *slab = (void *)((uintptr_t)object & ~(uintptr_t)(POOL_SLAB_SIZE - 1));
 
-    return class_size(slab->class);
+    return slab->object_size;
 }
 
 uint64_t pool_used(const struct pool *pool)
@@ -190,8 +192,9 @@ static struct slab *slab_new(struct pool *pool, unsigned class)
             return NULL;
         slab = (void *)(pool->blocks->slabs + pool->blocks->n_fresh++ * POOL_SLAB_SIZE);
     }
-    *slab =
-        (struct slab){.n_objects = (uint32_t)(POOL_OBJECT_MAX / class_size(class)), .class = class};
+    *slab = (struct slab){.n_objects = (uint32_t)(POOL_OBJECT_MAX / class_size(class)),
+                          .object_size = (uint32_t)class_size(class),
+                          .class = class};
     list_add(&pool->room[class], slab);
     return slab;
 }

@@ -6,14 +6,6 @@
 
 #define NOT_ASCII UINT64_C(0x8080808080808080)
 
-static inline uint64_t load64(const char *at)
-{
-    uint64_t word;
-
-    memcpy(&word, at, sizeof(word));
-    return word;
-}
-
 unsigned utf8_length(const char *text, size_t size)
 {
     const uint8_t *b = (const uint8_t *)text;
@@ -46,12 +38,11 @@ static inline size_t ascii_size(const char *text, size_t size)
 {
     size_t at = 0;
 
-    if (size >= 8) {
-        while (at + 8 <= size && !(load64(text + at) & NOT_ASCII))
-            at += 8;
-        if (at + 8 > size && !(load64(text + size - 8) & NOT_ASCII)) /* some are looked at twice */
-            return size;
-    }
+    while (at + 8 <= size && !(value_head(text + at, 8) & NOT_ASCII))
+        at += 8;
+    if (size < 8 ? !(value_head(text, (uint32_t)size) & NOT_ASCII)
+                 : at + 8 > size && !(value_head(text + size - 8, 8) & NOT_ASCII))
+        return size; /* of the last ones some are looked at twice */
     while (at < size && !(text[at] & 0x80))
         at++;
     return at;

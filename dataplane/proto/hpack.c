@@ -160,6 +160,7 @@ static bool field_add(struct hpack_fields *fields, const void *name, size_t name
     field = &fields->fields.field[fields->fields.n++];
     field->name = (struct http_text){at, (uint32_t)name_size};
     field->value = (struct http_text){at + name_size, (uint32_t)value_size};
+    field->folded = false;
     fields->text_size += (uint32_t)(name_size + value_size);
     return true;
 }

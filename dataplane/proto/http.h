@@ -20,6 +20,7 @@ struct http_text {
 
 struct http_field { /* a header as it came; the value without white space around it */
     struct http_text name, value;
+    bool folded; /* the value has line breaks */
 };
 
 struct http_fields {

@@ -158,6 +158,7 @@ static const uint8_t *fields_parse(struct http1_head *head, const uint8_t *at, c
         const uint8_t *line_end, *next, *colon;
         struct http_field *field;
         struct line line;
+        bool folded;
 
         if (at == end)
             return head->cut ? end : NULL;
@@ -171,15 +172,15 @@ static const uint8_t *fields_parse(struct http1_head *head, const uint8_t *at, c
         if (!line_end)
             return head->cut ? end : NULL;
         next = line_end + 1;
+        folded = false;
         while (next < end && (*next == ' ' || *next == '\t')) { /* it was folded: one header */
-            const uint8_t *folded = memchr(next, '\n', (size_t)(end - next));
-
-            if (!folded)
+            line_end = memchr(next, '\n', (size_t)(end - next));
+            if (!line_end)
                 return head->cut ? end : NULL;
             if (!colon)
-                colon = memchr(next, ':', (size_t)(folded - next));
-            line_end = folded;
-            next = folded + 1;
+                colon = memchr(next, ':', (size_t)(line_end - next));
+            next = line_end + 1;
+            folded = true;
         }
         if (line_end > at && line_end[-1] == '\r')
             line_end--;
@@ -192,6 +193,7 @@ static const uint8_t *fields_parse(struct http1_head *head, const uint8_t *at, c
             while (line_end > colon && is_space(line_end[-1]))
                 line_end--;
             field->value = (struct http_text){colon, (uint32_t)(line_end - colon)};
+            field->folded = folded;
             http_know(&head->known, field);
         }
         at = next;

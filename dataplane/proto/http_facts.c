@@ -4,12 +4,13 @@
 #include "http.h"
 
 enum { HEADER_NAME_MAX = 256, PARTS_MAX = 256, FOLDED_MAX = 2048 };
+#define BYTES(c) (UINT64_C(0x0101010101010101) * (c))
 
 static struct http_text trim(struct http_text text);
 static struct http_text until(struct http_text *rest, char separator);
 static size_t percent_decode(char *to, struct http_text text);
 static int hex_digit(uint8_t c);
-static void canonical(char *to, struct http_text name);
+static void canonical(char to[static HEADER_NAME_MAX], struct http_text name);
 static void cookie_facts(struct fact_tape *tape, const struct http_fields *fields);
 static void set_cookie_facts(struct fact_tape *tape, const struct http_fields *fields);
 static void params_facts(struct fact_tape *tape, struct http_scratch *scratch,
@@ -20,6 +21,12 @@ static void multipart_facts(struct fact_tape *tape, struct http_text boundary,
                             struct http_text body);
 static void part_facts(struct fact_tape *tape, struct http_text head, struct http_text value);
 static struct http_text parameter(struct http_text value, const char *name);
+
+/* -> 1 in each byte that is ASCII and not below c, else 0. */
+static inline uint64_t bytes_from(uint64_t word, uint8_t c)
+{
+    return (((word & BYTES(0x7f)) + BYTES(0x80 - c)) & ~word & BYTES(0x80)) >> 7;
+}
 
 static inline bool wants(const struct kfl_demand *demand, enum kfl_field field)
 {
@@ -185,7 +192,7 @@ void http_target_facts(struct fact_tape *tape, struct http_scratch *scratch,
 /* The line breaks within a value are spaces (RFC 9112 section 5.2). */
 static struct http_text unfolded(struct http_text value, char room[FOLDED_MAX])
 {
-    if (value.size > FOLDED_MAX || !memchr(value.at, '\n', value.size))
+    if (value.size > FOLDED_MAX)
         return value;
     for (uint32_t i = 0; i < value.size; i++)
         room[i] = value.at[i] == '\r' || value.at[i] == '\n' ? ' ' : (char)value.at[i];
@@ -207,7 +214,7 @@ void http_header_facts(struct fact_tape *tape, enum kfl_side side, const struct 
             if (field->name.size > sizeof(name) ||
                 !fact_wanted_key_size(tape, map, field->name.size))
                 continue;
-            value = unfolded(field->value, room);
+            value = field->folded ? unfolded(field->value, room) : field->value;
             canonical(name, field->name);
             fact_member_joined(tape, name, field->name.size, value.at, value.size);
         }
@@ -361,19 +368,21 @@ static int hex_digit(uint8_t c)
 }
 
 /* `content-TYPE` -> `Content-Type` */
-static void canonical(char *to, struct http_text name)
+static void canonical(char to[static HEADER_NAME_MAX], struct http_text name)
 {
-    bool upper = true;
+    uint64_t begins = 1; /* the bit of a byte with which a word begins */
 
-    for (uint32_t i = 0; i < name.size; i++) {
-        uint8_t c = name.at[i];
+    memcpy(to, name.at, name.size);
+    for (uint32_t at = 0; at < name.size; at += 8) { /* eight at once, and what is behind them */
+        uint64_t word, dash, letter;
 
-        if (upper && c >= 'a' && c <= 'z')
-            c = (uint8_t)(c - 32);
-        else if (!upper && c >= 'A' && c <= 'Z')
-            c = (uint8_t)(c + 32);
-        upper = c == '-';
-        to[i] = (char)c;
+        memcpy(&word, to + at, 8);
+        letter = bytes_from(word | BYTES(0x20), 'a') & ~bytes_from(word | BYTES(0x20), 'z' + 1);
+        dash = bytes_from(word, '-') & ~bytes_from(word, '-' + 1);
+        begins |= dash << 8;
+        word = (word | letter << 5) & ~((letter & begins) << 5);
+        memcpy(to + at, &word, 8);
+        begins = dash >> 56;
     }
 }
 

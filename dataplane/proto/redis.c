@@ -397,7 +397,7 @@ static void upper_fact(struct fact_tape *tape, enum kfl_field field, struct curs
     if (!fact_wanted(tape, field))
         return;
     for (size_t i = 0; i < size; i++)
-        upper[i] = (char)toupper(text.at[i]);
+        upper[i] = (char)(text.at[i] - (text.at[i] >= 'a' && text.at[i] <= 'z' ? 'a' - 'A' : 0));
     fact_string(tape, field, upper, size);
 }
 
