@@ -183,7 +183,7 @@ void fact_member_joined(struct fact_tape *tape, const char *key, size_t key_size
     struct fact *node;
 
     fact_key(tape, key, key_size);
-    if (refused(tape, KFL_FIELD_NONE)) {
+    if (tape->skip > 0) {
         tape->key = NULL;
         return;
     }
@@ -219,7 +219,7 @@ void fact_member_collected(struct fact_tape *tape, const char *key, size_t key_s
     struct fact *node, *added;
 
     fact_key(tape, key, key_size);
-    if (refused(tape, KFL_FIELD_NONE)) {
+    if (tape->skip > 0) {
         tape->key = NULL;
         return;
     }

@@ -121,7 +121,8 @@ void fact_end(struct fact_tape *tape);
 void fact_key(struct fact_tape *tape, const char *key, size_t size);
 
 /* Members of the open map that may come again: joined with `,` (headers, cookies), or collected
- * into an array (query parameters, attributes). Up to 512 of one map; the rest is left out (cut).
+ * into an array (query parameters, attributes); only those that are wanted, which the caller has
+ * asked. Up to 512 of one map; the rest is left out (cut).
  * Where fact_key() gives one key twice, the last one counts. */
 void fact_member_joined(struct fact_tape *tape, const char *key, size_t key_size, const void *text,
                         size_t size);

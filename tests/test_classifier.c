@@ -290,6 +290,41 @@ static void test_many_requests_wait(void)
     rig_free(rig);
 }
 
+/* Headers are asked for by their canonical names, and come as they like. */
+static void test_header_names(void)
+{
+    static const struct {
+        const char *sent, *asked;
+        bool is_it;
+    } rows[] = {
+        {"x-FORWARDED-for", "X-Forwarded-For", true},
+        {"HOST2", "Host2", true},
+        {"a", "A", true},
+        {"content-security-policy-REPORT-only", "Content-Security-Policy-Report-Only", true},
+        {"x--y-", "X--Y-", true},
+        {"1234567-z8", "1234567-Z8", true},
+        {"x-\xc3\xa9T@[`{", "X-\xc3\xa9t@[`{", true},
+        {"user-agent", "user-agent", false},
+        {"user-agent", "User_Agent", false},
+        {"user-agent", "User-Agenu", false},
+    };
+
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct rig *rig = rig_create(16 << 20, 1024);
+        struct wire_connection c = connection_1;
+        char text[200], statement[200];
+        int n = snprintf(text, sizeof(text), "GET / HTTP/1.1\r\n%s: b\r\n\r\n", rows[i].sent);
+
+        snprintf(statement, sizeof(statement), "request.headers[\"%s\"] == \"b\"", rows[i].asked);
+        wire_tcp(&rig->wire, &c, WIRE_CLIENT, WIRE_ACK, text, (size_t)n);
+        rig_job(rig, statement);
+        rig_feed(rig);
+        rig_end(rig);
+        CU_ASSERT_EQUAL(rig->recorder->n_matched[0], rows[i].is_it);
+        rig_free(rig);
+    }
+}
+
 static void test_out_at_once(void)
 {
     struct rig *rig = rig_create(16 << 20, 1024);
@@ -605,6 +640,7 @@ static const struct tap_test tests[] = {
     {"a request may be enough: its packet makes the match", test_request_is_enough},
     {"a request without response matches soon", test_request_without_response},
     {"many requests wait for their response", test_many_requests_wait},
+    {"headers are asked for by their canonical names", test_header_names},
     {"dissectors see the streams that an open job needs, no others", test_dissects_what_is_wanted},
     {"nothing is dissected behind the last job's end", test_dissection_ends_with_the_last_job},
     {"a job for WebSocket waits for a late upgrade", test_late_upgrade},

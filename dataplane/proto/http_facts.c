@@ -1,6 +1,7 @@
 /* http_facts.c - the facts of HTTP messages, whatever version carried them. */
 #include <string.h>
 
+#include "../../kfl-jit/value.h"
 #include "http.h"
 
 enum { HEADER_NAME_MAX = 256, PARTS_MAX = 256, FOLDED_MAX = 2048 };
@@ -10,7 +11,12 @@ static struct http_text trim(struct http_text text);
 static struct http_text until(struct http_text *rest, char separator);
 static size_t percent_decode(char *to, struct http_text text);
 static int hex_digit(uint8_t c);
-static void canonical(char to[static HEADER_NAME_MAX], struct http_text name);
+static const char *header_name(const struct kfl_demand *demand, enum kfl_field map,
+                               struct http_text name, char room[static HEADER_NAME_MAX]);
+static bool is_spelled(struct http_text name, const char *canonical);
+static inline uint64_t spell(struct http_text name, uint32_t at, uint64_t *begins);
+static void cookie_fact(struct fact_tape *tape, enum kfl_field map, struct http_text name,
+                        struct http_text value);
 static void cookie_facts(struct fact_tape *tape, const struct http_fields *fields);
 static void set_cookie_facts(struct fact_tape *tape, const struct http_fields *fields);
 static void params_facts(struct fact_tape *tape, struct http_scratch *scratch,
@@ -171,6 +177,8 @@ void http_target_facts(struct fact_tape *tape, struct http_scratch *scratch,
                 pair.size > sizeof(scratch->value))
                 continue;
             key_size = percent_decode(scratch->key, name);
+            if (!fact_wanted_key(tape, KFL_FIELD_HTTP_REQUEST_QUERY_STRING, scratch->key, key_size))
+                continue;
             value_size = percent_decode(scratch->value, pair);
             fact_member_collected(tape, scratch->key, key_size, scratch->value, value_size);
         }
@@ -208,14 +216,17 @@ void http_header_facts(struct fact_tape *tape, enum kfl_side side, const struct 
         fact_map(tape, map);
         for (uint32_t i = 0; i < fields->n; i++) {
             const struct http_field *field = &fields->field[i];
-            char name[HEADER_NAME_MAX], room[FOLDED_MAX];
+            char name_room[HEADER_NAME_MAX], room[FOLDED_MAX];
             struct http_text value;
+            const char *name;
 
-            if (field->name.size > sizeof(name) ||
+            if (field->name.size > sizeof(name_room) ||
                 !fact_wanted_key_size(tape, map, field->name.size))
                 continue;
+            name = header_name(tape->demand, map, field->name, name_room);
+            if (!name)
+                continue;
             value = field->folded ? unfolded(field->value, room) : field->value;
-            canonical(name, field->name);
             fact_member_joined(tape, name, field->name.size, value.at, value.size);
         }
         fact_end(tape);
@@ -367,23 +378,58 @@ static int hex_digit(uint8_t c)
                                   : -1;
 }
 
-/* `content-TYPE` -> `Content-Type` */
-static void canonical(char to[static HEADER_NAME_MAX], struct http_text name)
+/* A header's name in canonical form; null: nobody asks for it. `content-TYPE` -> `Content-Type` */
+static const char *header_name(const struct kfl_demand *demand, enum kfl_field map,
+                               struct http_text name, char room[static HEADER_NAME_MAX])
 {
-    uint64_t begins = 1; /* the bit of a byte with which a word begins */
+    uint64_t begins = 1;
 
-    memcpy(to, name.at, name.size);
-    for (uint32_t at = 0; at < name.size; at += 8) { /* eight at once, and what is behind them */
-        uint64_t word, dash, letter;
+    if (!demand->all && demand->field[map] == 1) { /* by keys: there it is written already */
+        for (uint32_t i = 0; i < demand->n_keys; i++) {
+            const struct kfl_demand_key *key = &demand->keys[i];
 
-        memcpy(&word, to + at, 8);
-        letter = bytes_from(word | BYTES(0x20), 'a') & ~bytes_from(word | BYTES(0x20), 'z' + 1);
-        dash = bytes_from(word, '-') & ~bytes_from(word, '-' + 1);
-        begins |= dash << 8;
-        word = (word | letter << 5) & ~((letter & begins) << 5);
-        memcpy(to + at, &word, 8);
-        begins = dash >> 56;
+            if (key->field == map && key->size == name.size && is_spelled(name, key->key))
+                return key->key;
+        }
+        return NULL;
     }
+    for (uint32_t at = 0; at < name.size; at += 8) {
+        uint64_t word = spell(name, at, &begins);
+
+        memcpy(room + at, &word, 8);
+    }
+    return room;
+}
+
+static bool is_spelled(struct http_text name, const char *canonical)
+{
+    uint64_t begins = 1;
+
+    for (uint32_t at = 0; at < name.size; at += 8)
+        if (spell(name, at, &begins) != value_head(canonical + at, name.size - at))
+            return false;
+    return true;
+}
+
+/* Eight bytes of a name, or those that are left, in canonical form: each word begins upper case and
+ * goes on lower case. *begins: bit 0 says whether a word begins with the first of them. */
+static inline uint64_t spell(struct http_text name, uint32_t at, uint64_t *begins)
+{
+    uint64_t word = value_head((const char *)name.at + at, name.size - at);
+    uint64_t lower = word | BYTES(0x20);
+    uint64_t letter = bytes_from(lower, 'a') & ~bytes_from(lower, 'z' + 1);
+    uint64_t dash = bytes_from(word, '-') & ~bytes_from(word, '-' + 1);
+    uint64_t upper = letter & (*begins | dash << 8);
+
+    *begins = dash >> 56;
+    return (word | letter << 5) & ~(upper << 5);
+}
+
+static void cookie_fact(struct fact_tape *tape, enum kfl_field map, struct http_text name,
+                        struct http_text value)
+{
+    if (fact_wanted_key(tape, map, (const char *)name.at, name.size))
+        fact_member_joined(tape, (const char *)name.at, name.size, value.at, value.size);
 }
 
 static void cookie_facts(struct fact_tape *tape, const struct http_fields *fields)
@@ -401,7 +447,7 @@ static void cookie_facts(struct fact_tape *tape, const struct http_fields *field
 
             pair = trim(pair);
             if (name.size)
-                fact_member_joined(tape, (const char *)name.at, name.size, pair.at, pair.size);
+                cookie_fact(tape, KFL_FIELD_HTTP_REQUEST_COOKIES, name, pair);
         }
     }
     fact_end(tape);
@@ -419,7 +465,7 @@ static void set_cookie_facts(struct fact_tape *tape, const struct http_fields *f
         name = trim(until(&pair, '='));
         pair = trim(pair);
         if (name.size)
-            fact_member_joined(tape, (const char *)name.at, name.size, pair.at, pair.size);
+            cookie_fact(tape, KFL_FIELD_HTTP_RESPONSE_COOKIES, name, pair);
     }
     fact_end(tape);
 }
