@@ -37,12 +37,19 @@ unsigned utf8_length(const char *text, size_t size)
 static inline size_t ascii_size(const char *text, size_t size)
 {
     size_t at = 0;
+    uint64_t bytes;
 
-    while (at + 8 <= size && !(value_head(text + at, 8) & NOT_ASCII))
+    if (size < 16) {
+        bytes = value_head(text, (uint32_t)size) | (size > 8 ? value_head(text + size - 8, 8) : 0);
+    } else {
+        for (bytes = 0; at + 16 <= size && !(bytes & NOT_ASCII); at += 16)
+            bytes = value_head(text + at, 8) | value_head(text + at + 8, 8);
+        bytes |= value_head(text + size - 16, 8) | value_head(text + size - 8, 8);
+    }
+    if (!(bytes & NOT_ASCII))
+        return size;
+    for (at = 0; at + 8 <= size && !(value_head(text + at, 8) & NOT_ASCII);)
         at += 8;
-    if (size < 8 ? !(value_head(text, (uint32_t)size) & NOT_ASCII)
-                 : at + 8 > size && !(value_head(text + size - 8, 8) & NOT_ASCII))
-        return size; /* of the last ones some are looked at twice */
     while (at < size && !(text[at] & 0x80))
         at++;
     return at;

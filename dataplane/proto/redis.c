@@ -66,17 +66,30 @@ static const uint8_t line_kind[256] = {
     ['~'] = LINE_LENGTH, ['>'] = LINE_LENGTH, ['|'] = LINE_LENGTH,
 };
 
-/* A length of one to six digits, as nearly all lines are; what is not is left to read_any_line().
- */
+#define BYTES(c) (UINT64_C(0x0101010101010101) * (c))
+
+/* A length of one to six digits, as nearly all lines are: eight bytes at once, since no loop over
+ * them is foreseen by the processor. What is not is left to read_any_line(). */
 static inline bool read_length(const uint8_t *data, size_t size, struct token *ret)
 {
-    uint32_t at = 1, number = 0;
+    uint64_t word, other, end, digits;
+    uint32_t n;
 
-    while (at < 7 && at + 1 < size && data[at] >= '0' && data[at] <= '9')
-        number = number * 10 + (uint32_t)(data[at++] - '0');
-    if (at == 1 || at + 1 >= size || data[at] != '\r' || data[at + 1] != '\n')
+    if (size < 9)
         return false;
-    *ret = (struct token){data[0], number, data + 1, at - 1, at + 2};
+    memcpy(&word, data + 1, 8);
+    other = word ^ BYTES('\r');
+    end = (other - BYTES(1)) & ~other & BYTES(0x80);
+    n = end ? (uint32_t)__builtin_ctzll(end) / 8 : 0; /* before the first \r */
+    if (n < 1 || n > 6 || (word >> 8 * (n + 1) & 0xff) != '\n')
+        return false;
+    digits = (word ^ BYTES('0')) << 8 * (8 - n); /* with zeros before them */
+    if ((digits | (digits + BYTES(0x80 - 10))) & BYTES(0x80))
+        return false;
+    digits = (digits * 10 + (digits >> 8)) & UINT64_C(0x00ff00ff00ff00ff);
+    digits = (digits * 100 + (digits >> 16)) & UINT64_C(0x0000ffff0000ffff);
+    digits = (digits * 10000 + (digits >> 32)) & UINT32_MAX;
+    *ret = (struct token){data[0], (int64_t)digits, data + 1, n, n + 3};
     return true;
 }
 
