@@ -8,7 +8,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "../cursor.h"
 #include "../l7.h"
 
 enum {
@@ -360,6 +359,12 @@ static const char *type_name(const struct token *token)
     }
 }
 
+/* Of the bytes at hand; two registers. */
+struct text {
+    const uint8_t *at;
+    size_t size;
+};
+
 /* The elements of a command or an array as texts, one after the other; what is cut off is not
  * there. Elements of nested aggregates follow their opening, which is no text. */
 struct elements {
@@ -367,45 +372,42 @@ struct elements {
     bool words; /* an inline command: words of a line */
 };
 
-static bool next_text(struct elements *e, struct cursor *ret)
+static bool next_text(struct elements *e, struct text *ret)
 {
     struct token token;
 
     if (e->words) {
         while (e->at < e->end && (*e->at == ' ' || *e->at == '\t'))
             e->at++;
-        *ret = cursor_of(e->at, 0);
+        ret->at = e->at;
         while (e->at < e->end && *e->at != ' ' && *e->at != '\t')
             e->at++;
-        ret->end = e->at;
-        return cursor_left(ret) > 0;
+        ret->size = (size_t)(e->at - ret->at);
+        return ret->size > 0;
     }
     while (e->at < e->end && read_line(e->at, (size_t)(e->end - e->at), &token) > 0) {
-        size_t left;
+        size_t left, size = token.number > 0 ? (size_t)token.number : 0;
 
         e->at += token.size;
         left = (size_t)(e->end - e->at);
         if (is_aggregate(token.type))
             continue;
         if (!is_bulk(token.type)) {
-            *ret = cursor_of(token.text, token.text_size);
+            *ret = (struct text){token.text, token.text_size};
             return true;
         }
-        if (token.number < 0) {
-            *ret = cursor_of(e->at, 0);
-            return true;
-        }
-        *ret = cursor_of(e->at, (size_t)token.number < left ? (size_t)token.number : left);
-        e->at = (size_t)token.number + 2 <= left ? e->at + token.number + 2 : e->end;
+        *ret = (struct text){e->at, size < left ? size : left};
+        if (token.number >= 0)
+            e->at = size + 2 <= left ? e->at + size + 2 : e->end;
         return true;
     }
     return false;
 }
 
-static void upper_fact(struct fact_tape *tape, enum kfl_field field, struct cursor text)
+static void upper_fact(struct fact_tape *tape, enum kfl_field field, struct text text)
 {
     char upper[64];
-    size_t size = cursor_left(&text) < sizeof(upper) ? cursor_left(&text) : sizeof(upper);
+    size_t size = text.size < sizeof(upper) ? text.size : sizeof(upper);
 
     if (!fact_wanted(tape, field))
         return;
@@ -414,60 +416,58 @@ static void upper_fact(struct fact_tape *tape, enum kfl_field field, struct curs
     fact_string(tape, field, upper, size);
 }
 
-static void text_fact(struct fact_tape *tape, enum kfl_field field, struct cursor text)
-{
-    fact_string(tape, field, text.at, cursor_left(&text));
-}
-
 /* One value as it is; more as `[v1, v2]`. */
-static void value_fact(struct fact_tape *tape, enum kfl_field field, struct elements e)
+static void value_fact(struct fact_tape *tape, enum kfl_field field, struct elements *e)
 {
     char joined[VALUE_SHOWN];
-    size_t size = 1;
-    struct cursor text, first;
-    struct elements rest;
+    size_t size = 0;
+    struct text text, next;
+    bool more;
 
-    if (!fact_wanted(tape, field) || !next_text(&e, &first))
+    if (!fact_wanted(tape, field) || !next_text(e, &text))
         return;
-    rest = e;
-    if (!next_text(&e, &text)) {
-        text_fact(tape, field, first);
+    more = next_text(e, &next);
+    if (!more) {
+        fact_string(tape, field, text.at, text.size);
         return;
     }
-    joined[0] = '[';
-    text = first;
-    do {
-        size_t n = cursor_left(&text), room = sizeof(joined) - size - 3;
+    joined[size++] = '[';
+    for (;;) {
+        size_t room = sizeof(joined) - size - 3, n = text.size < room ? text.size : room;
 
-        n = n < room ? n : room;
         memcpy(joined + size, text.at, n);
         size += n;
-        if (!next_text(&rest, &text))
+        if (!more)
             break;
         memcpy(joined + size, ", ", 2);
         size += 2;
-    } while (size + 3 < sizeof(joined));
+        if (size + 3 >= sizeof(joined))
+            break;
+        text = next;
+        more = next_text(e, &next);
+    }
     joined[size++] = ']';
     fact_string(tape, field, joined, size);
 }
 
-static void command_facts(struct fact_tape *tape, const struct fields *fields, struct elements e)
+static void command_facts(struct fact_tape *tape, const struct fields *fields, struct elements *e)
 {
-    struct cursor text;
-    struct elements rest;
+    struct text text;
+    const uint8_t *arguments;
 
-    if (!next_text(&e, &text))
+    if (!next_text(e, &text))
         return;
     upper_fact(tape, fields->command, text);
-    rest = e;
-    if (next_text(&e, &text))
-        text_fact(tape, fields->key, text);
+    arguments = e->at;
+    if (next_text(e, &text))
+        fact_string(tape, fields->key, text.at, text.size);
     value_fact(tape, fields->value, e);
     if (!fact_wanted(tape, fields->args))
         return;
     fact_array(tape, fields->args);
-    for (unsigned i = 0; i < ARGUMENTS_SHOWN && next_text(&rest, &text); i++)
-        text_fact(tape, KFL_FIELD_NONE, text);
+    e->at = arguments;
+    for (unsigned i = 0; i < ARGUMENTS_SHOWN && next_text(e, &text); i++)
+        fact_string(tape, KFL_FIELD_NONE, text.at, text.size);
     fact_end(tape);
 }
 
@@ -481,38 +481,41 @@ static void reply_facts(struct fact_tape *tape, const struct fields *fields, con
         return;
     fact_text(tape, fields->type, type_name(&token));
     if (pushed)
-        command_facts(tape, fields, e);
+        command_facts(tape, fields, &e);
     else if (token.type == '+')
-        upper_fact(tape, fields->keyword, cursor_of(token.text, token.text_size));
+        upper_fact(tape, fields->keyword, (struct text){token.text, token.text_size});
     else
-        value_fact(tape, fields->value, e);
+        value_fact(tape, fields->value, &e);
 }
 
 /* ---- messages ---- */
-static bool is_word(struct cursor text, const char *word)
+static bool is_word(struct text text, const char *word)
 {
-    return cursor_left(&text) == strlen(word) &&
-           !strncasecmp((const char *)text.at, word, strlen(word));
+    return text.size == strlen(word) && !strncasecmp((const char *)text.at, word, strlen(word));
+}
+
+static bool subscribes(struct text text)
+{
+    return text.size >= 9 && !strncasecmp((const char *)text.at + text.size - 9, "SUBSCRIBE", 9);
 }
 
 /* What commands change in the conversation. -> does this one get a reply? */
-static bool follow(struct state *state, struct elements e, uint64_t *ret_user)
+static bool follow(struct state *state, struct elements *e, uint64_t *ret_user)
 {
-    struct cursor word = {0}, sub = {0}, how = {0};
+    struct text word = {NULL, 0}, sub = {NULL, 0}, how = {NULL, 0};
     bool replied = !state->replies_off && !state->replies_skipped;
 
     if (state->replies_skipped)
         state->replies_skipped--;
-    next_text(&e, &word);
-    if (cursor_left(&word) >= 9 &&
-        strncasecmp((const char *)word.at + cursor_left(&word) - 9, "SUBSCRIBE", 9) == 0)
+    next_text(e, &word);
+    if (subscribes(word))
         *ret_user = USER_SUBSCRIBE;
     if (is_word(word, "MONITOR"))
         state->monitor = true;
-    if (is_word(word, "HELLO") && next_text(&e, &sub) && is_word(sub, "3"))
+    if (is_word(word, "HELLO") && next_text(e, &sub) && is_word(sub, "3"))
         state->resp3 = true;
-    if (!is_word(word, "CLIENT") || !next_text(&e, &sub) || !is_word(sub, "REPLY") ||
-        !next_text(&e, &how))
+    if (!is_word(word, "CLIENT") || !next_text(e, &sub) || !is_word(sub, "REPLY") ||
+        !next_text(e, &how))
         return replied;
     if (is_word(how, "ON")) {
         state->replies_off = false;
@@ -535,9 +538,10 @@ static void request(struct l7 *l7, const uint8_t *data, size_t size, bool words,
     bool replied;
 
     fact_text(tape, KFL_FIELD_REDIS_REQUEST_TYPE, words ? "Inline" : "Array");
-    command_facts(tape, &side_fields[KFL_CLIENT], e);
+    command_facts(tape, &side_fields[KFL_CLIENT], &e);
     l7_half_add(l7, half);
-    replied = follow(state, e, &user);
+    e.at = data;
+    replied = follow(state, &e, &user);
     l7_half_wire(half, wire);
     l7_half_set_user(half, user);
     l7_half_version(half, state->resp3 ? "3" : "2");
@@ -553,8 +557,7 @@ static bool is_pushed(struct l7 *l7, const uint8_t *data, size_t size)
     const struct state *state = l7_state(l7);
     const struct l7_half *waiting = l7_pending(l7, L7_IN_ORDER);
     struct elements e = {data, data + size, false};
-    struct cursor word = {0};
-    bool subscribed;
+    struct text word = {NULL, 0};
 
     if (state->monitor && !waiting)
         return true;
@@ -563,9 +566,7 @@ static bool is_pushed(struct l7 *l7, const uint8_t *data, size_t size)
     next_text(&e, &word);
     if (is_word(word, "message") || is_word(word, "pmessage") || is_word(word, "smessage"))
         return true;
-    subscribed = cursor_left(&word) >= 9 &&
-                 !strncasecmp((const char *)word.at + cursor_left(&word) - 9, "subscribe", 9);
-    if (subscribed)
+    if (subscribes(word))
         return !waiting || l7_half_user(waiting) != USER_SUBSCRIBE;
     return data[0] == '>';
 }
