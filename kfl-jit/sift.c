@@ -177,8 +177,10 @@ static void sift_empty(struct sift *sift, const struct sieve_fate *empty)
         &sift->worker->missing[((uintptr_t)empty >> 4 ^ (uintptr_t)empty >> 8) % SIEVE_MISSING];
     uint64_t other = (uint64_t)((uintptr_t)last->empty ^ (uintptr_t)empty);
 
-    for (unsigned i = 0; i < SIEVE_WORDS; i++)
-        other |= last->rows[i] ^ sift->awaited[i];
+    /* Word by word, as they were written: read as a vector they would have to be in the cache. */
+    _Static_assert(SIEVE_WORDS == 4, "");
+    other |= (last->rows[0] ^ sift->awaited[0]) | (last->rows[1] ^ sift->awaited[1]) |
+             (last->rows[2] ^ sift->awaited[2]) | (last->rows[3] ^ sift->awaited[3]);
     if (other) {
         last->empty = empty;
         last->fate = (struct sieve_fate){0, 0};
