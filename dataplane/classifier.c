@@ -387,12 +387,19 @@ static void discard(struct classifier *classifier, const struct stream *stream,
                   });
 }
 
-/* A packet that somebody wants, or may want. */
+/* A packet that somebody wants, or may want. It is dissected before it is stored: all these stores
+ * are on their way to memory for long, and what a dissector writes and reads back would wait behind
+ * them. */
 static void keep(struct classifier *classifier, struct stream *stream, const struct packet *packet)
 {
     struct past *past = &classifier->past;
-    uint64_t position = LOOKBACK_NONE, direct;
+    uint64_t position = LOOKBACK_NONE, direct, at;
 
+    if (stream->extra->l7 && !(stream->flags & STREAM_L7_DONE)) {
+        if (classifier->lookback && (stream->open || past_moving(stream)))
+            position = lookback_next(classifier->lookback, packet->caplen);
+        dissect(classifier, stream, packet, position);
+    }
     if (past->n_moves)
         past_rescue(past, packet->caplen, packet->ts_ns);
     direct = stream->matched & ~past_slots(past, stream);
@@ -401,15 +408,16 @@ static void keep(struct classifier *classifier, struct stream *stream, const str
                     record(classifier, stream, packet, direct) ? COUNTER_recorded
                                                                : COUNTER_drop_no_chunk,
                     1);
-    if (stream->open || past_moving(stream)) {
+    if (stream->open || past_moving(stream) || (position != LOOKBACK_NONE && stream->extra->l7)) {
         stream_extend(classifier->streams, stream);
-        position = past_append(past, stream, packet, direct != 0);
+        at = past_append(past, stream, packet, direct != 0);
+        ensure(at == position || position == LOOKBACK_NONE);
+    } else if (!direct) { /* it was the last one that somebody waited for */
+        classifier->n_discarded++;
     }
     classifier->later = 0;
     if (classifier->depth < STREAM_EXTRA)
         classifier->depth = stream->extra == stream_no_extra ? STREAM_VERDICT : STREAM_EXTRA;
-    if (stream->extra->l7 && !(stream->flags & STREAM_L7_DONE))
-        dissect(classifier, stream, packet, position);
 }
 
 /* -> some job has it. */

@@ -107,6 +107,13 @@ uint64_t lookback_append(struct lookback *lookback, const struct packet *packet,
     return position;
 }
 
+uint64_t lookback_next(const struct lookback *lookback, uint32_t caplen)
+{
+    uint32_t size = record_size(lookback, caplen);
+
+    return size > lookback->capacity ? LOOKBACK_NONE : place(lookback, size);
+}
+
 struct lookback_record *lookback_get(const struct lookback *lookback, uint64_t position)
 {
     if (position >= lookback->head || overwritten(lookback, position))

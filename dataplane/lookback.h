@@ -57,6 +57,8 @@ void lookback_free(struct lookback *lookback);
  * larger than the ring is not taken: LOOKBACK_NONE. */
 uint64_t lookback_append(struct lookback *lookback, const struct packet *packet, bool counted,
                          uint64_t prev);
+/* The position that a packet of `caplen` bytes would get now; LOOKBACK_NONE: it is too large. */
+uint64_t lookback_next(const struct lookback *lookback, uint32_t caplen);
 /* The record, contiguous, or null if it was overwritten. */
 struct lookback_record *lookback_get(const struct lookback *lookback, uint64_t position);
 /* Is it older than the ttl? Then it is as good as gone. */
