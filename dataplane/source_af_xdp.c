@@ -235,7 +235,7 @@ static uint64_t now_monotonic_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* The time the XDP program put in front of the packet, else the burst's. */
+/* The time the XDP program put in front of the packet, else the burst's, a nanosecond apart. */
 static inline uint64_t take_time(const struct source_af_xdp *source, const struct queue *queue,
                                  uint8_t *data, uint64_t now_ns)
 {
@@ -260,13 +260,14 @@ static int rx_idle(struct source_af_xdp *source, struct queue *queue)
     return stopped_ns && now_monotonic_ns() > stopped_ns + STOP_GRACE_NS ? -ENODATA : 0;
 }
 
-/* The kernel wrote it on another core: its time, before the data, and its headers are to come. */
+/* The kernel wrote it on another core: its time, before the data, which is taken away, and its
+ * headers are to come. */
 static inline void prefetch_frame(struct queue *queue, uint32_t at)
 {
     const uint8_t *data =
         xsk_umem__get_data(queue->area, xsk_ring_cons__rx_desc(&queue->rx, at)->addr);
 
-    __builtin_prefetch(data - 1);
+    __builtin_prefetch(data - 1, 1);
     __builtin_prefetch(data);
 }
 
@@ -300,13 +301,13 @@ static int af_xdp_rx(struct source *base, unsigned number, struct packet *burst,
         packet->source = source->base.number;
         packet->queue = (uint16_t)number;
         if (__builtin_expect(more || queue->assembling, 0)) {
-            uint64_t ts_ns = queue->assembling ? 0 : take_time(source, queue, data, now_ns);
+            uint64_t ts_ns = queue->assembling ? 0 : take_time(source, queue, data, now_ns + i);
 
             queue->free[queue->n_free++] = desc->addr & ~(uint64_t)(source->frame_size - 1);
             if (!assemble(queue, packet, data, desc->len, more, ts_ns))
                 continue;
         } else {
-            packet->ts_ns = take_time(source, queue, data, now_ns);
+            packet->ts_ns = take_time(source, queue, data, now_ns + i);
             packet->data = data;
             packet->origlen = desc->len;
             packet->cookie = desc->addr & ~(uint64_t)(source->frame_size - 1);

@@ -226,7 +226,8 @@ static int dpdk_rx(struct source *base, unsigned number, struct packet *burst, u
         /* A driver that takes tags out whatever it is told: back in. */
         if (__builtin_expect((mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) != 0, 0))
             (void)rte_vlan_insert(&mbuf);
-        packet->ts_ns = packet_time(source, queue, mbuf, now_ns);
+        /* A nanosecond apart: packets of a stream are told apart by their times, and sorted. */
+        packet->ts_ns = packet_time(source, queue, mbuf, now_ns + i);
         packet->origlen = mbuf->pkt_len;
         packet->caplen = mbuf->pkt_len < source->snaplen ? mbuf->pkt_len : source->snaplen;
         packet->interface = source->interface;

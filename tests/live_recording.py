@@ -164,6 +164,10 @@ control: {{ socket = "{lab.path('control.sock')}"; }};
             tap.ok(not different, f"{source}: {name}: no packet is missing, none changed",
                    f"{len(different)} streams, first: " + "; ".join(
                        f"{k}: {sum(got[k].values())} of {sum(full[k].values())}" for k in different[:3]))
+        why = tshark_fields(lab.path("probe-500.pcapng"), "frame.comment", "http.response.code", "frame.comment")
+        tap.ok(len(why) == len(want["probe-500"]) and all(
+                   code == "500" and text.startswith(f"probe-500: {JOBS['probe-500']}: ") and "-> 500" in text for code, text in why),
+               f"{source}: the packet that made a match says why, and by which entry", str(why[:3]))
         status = lab.stop(daemon)
         tap.ok(status == 0, f"{source}: SIGTERM ends with status 0", f"{status}: {lab.log_of(daemon)[-1000:]}")
     finally:
