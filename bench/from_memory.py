@@ -119,7 +119,7 @@ def growth_of_jobs(table, scale):
     """in turns: what is compared is minutes apart else, and the machine another one"""
     group, counts = "jobs, HTTP mix", (1, 2, 4, 8, 16, 32, 64)
     rows = {n: [] for n in counts}
-    for _ in range(scale.rounds):
+    for _ in range(2 * scale.rounds):  # a round is short
         for n in counts:
             rows[n].append(run_pipeline(f"{group}, {n} jobs", traffic.http(scale), "jobs", 1, "--jobs", n,
                                         "--warm", scale.packets // 100))

@@ -576,6 +576,8 @@ static struct stream *add(struct stream_table *table, const struct packet *packe
     table->next_number += table->config.number_step;
     stream_facts_of(packet, &table->config.names, &facts);
     stream->facts = stream_facts_share(&table->facts, &facts);
+    if (*facts.name[0] || *facts.name[1])
+        stream->flags |= STREAM_NAMED;
     stream_begin_orientation(stream, packet);
     index_put(table, hash, number);
     if (!table->slot)

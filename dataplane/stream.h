@@ -78,6 +78,7 @@ enum stream_flags {
     STREAM_BEGUN_0 = 1 << 18, /* next_seq[0] is certain: by a SYN, or bytes have come (tcp.c) */
     STREAM_BEGUN_1 = 1 << 19,
     STREAM_WANTED = 1 << 20, /* set when some job may want it or has it; taken away late */
+    STREAM_NAMED = 1 << 21,  /* one of its endpoints has a name */
 };
 
 struct l7;

@@ -139,6 +139,7 @@ struct stream lab_stream(uint64_t number)
                .ip_protocol = 6,
                .ip_version = 4},
         .number = number,
+        .flags = STREAM_NAMED,
         .l4 = KFL_L4_TCP,
     };
 }

@@ -514,7 +514,7 @@ static struct chunk_stream *lane_stream(struct chunk_recorder *r, struct lane *l
         .pad_ = {0, 0},
     };
     stream_key_get(r->base.streams, stream, &row->key);
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i < 2 && stream->flags & STREAM_NAMED; i++)
         row->name[stream_side(stream, i)] =
             lane_name(lane, row->key.addr[i], stream_name(r->base.streams, stream, i));
     return row;
