@@ -17,7 +17,7 @@ enum {
     TEXT_MAX = 64 << 10,
     QUESTIONS_MAX = 4096, /* requests that wait to be asked about, a power of two */
     HALF_SIZE = 256,      /* a half with the facts that fit in it */
-    PAYLOAD_HEAD = 64, /* first bytes of a side that its L4 entry shows */
+    PAYLOAD_HEAD = 64,    /* first bytes of a side that its L4 entry shows */
     PROTO_UNSET = 0xff,
 };
 

@@ -43,7 +43,7 @@ struct past {
     struct lookback *lookback; /* null: nothing is kept, packets are only counted */
     struct recorder *recorder;
     struct counters *counters;
-    _Atomic uint64_t held; /* packets, of all streams; any thread reads */
+    _Atomic uint64_t held;       /* packets, of all streams; any thread reads */
     unsigned n_moves, next_move; /* whose turn it is */
     struct past_move move[PAST_MOVES_MAX];
 };

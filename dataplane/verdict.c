@@ -86,8 +86,11 @@ void verdict_stream(struct classifier *classifier, struct stream *stream, bool e
 void verdict_entry(void *context, struct stream *stream, struct kfl_entry *entry)
 {
     struct classifier *classifier = context;
-    uint64_t ask = stream->open;
+    uint64_t ask;
 
+    if (stream->plan_epoch != classifier->plan->epoch) /* no packet of it has come since */
+        verdict_refresh(classifier, stream);
+    ask = stream->open;
     if (ask || !entry->response_open)
         ask |= entry_slots(classifier, stream, stream->matched);
     if (ask) {

@@ -13,8 +13,11 @@ enum { MEMBERS_MAX = 512 };
 
 static inline bool refused(const struct fact_tape *tape, enum kfl_field field);
 static bool refused_member(const struct fact_tape *tape);
-static inline __attribute__((always_inline)) struct fact *
-append(struct fact_tape *tape, enum kfl_field field, enum fact_type type, uint64_t value_size);
+/* Inline: every fact passes it. */
+static inline __attribute__((always_inline)) struct fact *append(struct fact_tape *tape,
+                                                                 enum kfl_field field,
+                                                                 enum fact_type type,
+                                                                 uint64_t value_size);
 static void append_string(struct fact_tape *tape, enum kfl_field field, const void *text,
                           size_t size);
 static inline void clear_padding(uint8_t *at, uint64_t size);
@@ -282,8 +285,8 @@ static bool refused_member(const struct fact_tape *tape)
 }
 
 /* A node with its key and room for its value; null, and cut, if it does not fit. */
-static inline struct fact *append(struct fact_tape *tape, enum kfl_field field,
-                                  enum fact_type type, uint64_t value_size)
+static inline struct fact *append(struct fact_tape *tape, enum kfl_field field, enum fact_type type,
+                                  uint64_t value_size)
 {
     uint64_t key_size = tape->key == NULL ? 0 : utf8_clean_size(tape->key, tape->key_size);
     uint64_t size = sizeof(struct fact) + padded(key_size) + padded(value_size);

@@ -4,7 +4,7 @@
 
 #include "value.h"
 
-#define NOT_ASCII UINT64_C(0x8080808080808080)
+#define NOT_ASCII VALUE_BYTES(0x80)
 
 unsigned utf8_length(const char *text, size_t size)
 {

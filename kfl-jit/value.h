@@ -113,6 +113,9 @@ static inline struct kfl_value value_of_fact(const struct fact *node)
     return value;
 }
 
+/* A word with this in each of its bytes. */
+#define VALUE_BYTES(c) (UINT64_C(0x0101010101010101) * (c))
+
 /* The first eight bytes of a text, zeros behind its end. */
 static inline uint64_t value_head(const char *text, uint32_t size)
 {

@@ -264,6 +264,25 @@ static void test_request_without_response(void)
     rig_free(rig);
 }
 
+/* The slot has another job by then, to which the stream is none of its own. */
+static void test_request_outlives_its_job(void)
+{
+    struct rig *rig = rig_create(16 << 20, 1024);
+    struct wire_connection c = connection_1;
+
+    wire_open(&rig->wire, &c);
+    wire_request(&rig->wire, &c, "/wanted", 0);
+    rig_job(rig, "request.path == \"/another\"");
+    rig_feed(rig);
+    rig->publications[rig->n_plans - 1].fresh = 1; /* the next one begins as a copy of it */
+    rig_job(rig, "request.path == \"/wanted\"");
+    classifier_tick(rig->classifier, rig->wire.packets[3].ts_ns + L7_ASK_NS);
+    CU_ASSERT_EQUAL(rig->recorder->n_matched[0], 0);
+    rig_end(rig);
+    expect(rig, 0, 0, 0);
+    rig_free(rig);
+}
+
 /* Where too many wait, the next ones are asked about at once. */
 static void test_many_requests_wait(void)
 {
@@ -639,6 +658,7 @@ static const struct tap_test tests[] = {
     {"what no job can want any more is discarded at once and not dissected", test_out_at_once},
     {"a request may be enough: its packet makes the match", test_request_is_enough},
     {"a request without response matches soon", test_request_without_response},
+    {"a request outlives its job", test_request_outlives_its_job},
     {"many requests wait for their response", test_many_requests_wait},
     {"headers are asked for by their canonical names", test_header_names},
     {"dissectors see the streams that an open job needs, no others", test_dissects_what_is_wanted},

@@ -595,8 +595,7 @@ static void entry_pending(struct chunk_recorder *r, unsigned slot, const struct 
 }
 
 static struct pending *pending_new(struct chunk_recorder *r, unsigned slot,
-                                   const struct stream *stream, uint64_t ts_ns,
-                                   const char *summary)
+                                   const struct stream *stream, uint64_t ts_ns, const char *summary)
 {
     struct lane *lane = &r->lane[slot];
     struct pending *pending = &lane->pending[lane->next_pending++ % PENDING_MAX];

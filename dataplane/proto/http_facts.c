@@ -5,7 +5,6 @@
 #include "http.h"
 
 enum { HEADER_NAME_MAX = 256, PARTS_MAX = 256, FOLDED_MAX = 2048 };
-#define BYTES(c) (UINT64_C(0x0101010101010101) * (c))
 
 static struct http_text trim(struct http_text text);
 static struct http_text until(struct http_text *rest, char separator);
@@ -31,7 +30,7 @@ static struct http_text parameter(struct http_text value, const char *name);
 /* -> 1 in each byte that is ASCII and not below c, else 0. */
 static inline uint64_t bytes_from(uint64_t word, uint8_t c)
 {
-    return (((word & BYTES(0x7f)) + BYTES(0x80 - c)) & ~word & BYTES(0x80)) >> 7;
+    return (((word & VALUE_BYTES(0x7f)) + VALUE_BYTES(0x80 - c)) & ~word & VALUE_BYTES(0x80)) >> 7;
 }
 
 static inline bool wants(const struct kfl_demand *demand, enum kfl_field field)
@@ -416,7 +415,7 @@ static bool is_spelled(struct http_text name, const char *canonical)
 static inline uint64_t spell(struct http_text name, uint32_t at, uint64_t *begins)
 {
     uint64_t word = value_head((const char *)name.at + at, name.size - at);
-    uint64_t lower = word | BYTES(0x20);
+    uint64_t lower = word | VALUE_BYTES(0x20);
     uint64_t letter = bytes_from(lower, 'a') & ~bytes_from(lower, 'z' + 1);
     uint64_t dash = bytes_from(word, '-') & ~bytes_from(word, '-' + 1);
     uint64_t upper = letter & (*begins | dash << 8);

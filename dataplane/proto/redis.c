@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "../../kfl-jit/value.h"
 #include "../l7.h"
 
 enum {
@@ -65,8 +66,6 @@ static const uint8_t line_kind[256] = {
     ['~'] = LINE_LENGTH, ['>'] = LINE_LENGTH, ['|'] = LINE_LENGTH,
 };
 
-#define BYTES(c) (UINT64_C(0x0101010101010101) * (c))
-
 /* A length of one to six digits, as nearly all lines are: eight bytes at once, since no loop over
  * them is foreseen by the processor. What is not is left to read_any_line(). */
 static inline bool read_length(const uint8_t *data, size_t size, struct token *ret)
@@ -77,13 +76,13 @@ static inline bool read_length(const uint8_t *data, size_t size, struct token *r
     if (size < 9)
         return false;
     memcpy(&word, data + 1, 8);
-    other = word ^ BYTES('\r');
-    end = (other - BYTES(1)) & ~other & BYTES(0x80);
+    other = word ^ VALUE_BYTES('\r');
+    end = (other - VALUE_BYTES(1)) & ~other & VALUE_BYTES(0x80);
     n = end ? (uint32_t)__builtin_ctzll(end) / 8 : 0; /* before the first \r */
     if (n < 1 || n > 6 || (word >> 8 * (n + 1) & 0xff) != '\n')
         return false;
-    digits = (word ^ BYTES('0')) << 8 * (8 - n); /* with zeros before them */
-    if ((digits | (digits + BYTES(0x80 - 10))) & BYTES(0x80))
+    digits = (word ^ VALUE_BYTES('0')) << 8 * (8 - n); /* with zeros before them */
+    if ((digits | (digits + VALUE_BYTES(0x80 - 10))) & VALUE_BYTES(0x80))
         return false;
     digits = (digits * 10 + (digits >> 8)) & UINT64_C(0x00ff00ff00ff00ff);
     digits = (digits * 100 + (digits >> 16)) & UINT64_C(0x0000ffff0000ffff);
