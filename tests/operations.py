@@ -2,7 +2,7 @@
 
 An operation is a dict: path in the entry (`request.headers.Host`, `response.answers.0.ip`) -> value.
 A path that begins with `n:` is the number of elements there.
-A value is compared with ==, or asked: More(n), Has(text), Matches(pattern). `error` is None unless
+A value is compared with ==, or asked: More(n), Has(text), Matches(pattern), OneOf(values). `error` is None unless
 the operation says otherwise. Operations with a `src.port` are a conversation: its entries must be
 these, in this order. The others may come in any order, each with an entry of its own.
 """
@@ -43,6 +43,17 @@ class Matches:
         return f"matches {self.pattern!r}"
 
 
+class OneOf:
+    def __init__(self, *values):
+        self.values = values
+
+    def __eq__(self, value):
+        return value in self.values
+
+    def __repr__(self):
+        return f"one of {self.values!r}"
+
+
 MISSING = "(missing)"
 
 
@@ -72,7 +83,7 @@ def differences(entry, operation):
         del wanted["error"]
     return [f"{path} is {short(got)}, not {short(value)}" for path, value in wanted.items()
             for got in [at(entry, path)] if not value == got or isinstance(got, bool) != isinstance(value, bool)
-            and not isinstance(value, (More, Has, Matches))]
+            and not isinstance(value, (More, Has, Matches, OneOf))]
 
 
 def short(value):

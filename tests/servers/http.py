@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 
-from operations import Has
+from operations import Has, OneOf
 from servers.group import Group, connect, find_program, port_of
 
 H1, H2, NGHTTPD, APACHE_H2, APACHE_PROXY, PROXY_1, PROXY_2 = 80, 81, 8082, 8083, 8084, 8086, 8087
@@ -164,8 +164,10 @@ def proxy_clients(server, folder):
             f"listen p{version}\n  bind 127.0.0.1:{9000 + version}\n  server s {server}:{port} {word}\n"
             for version, port, word in ((1, PROXY_1, "send-proxy"), (2, PROXY_2, "send-proxy-v2"))))
     proxy = subprocess.Popen([find_program("haproxy"), "-f", conf, "-db"], stdin=subprocess.DEVNULL)
-    # haproxy is asked whether it is up: that is a connection with nothing but the header.
-    said = [{"protocol.abbr": "TCP", "dst.port": str(port), "response.payloadSize": 0} for port in (PROXY_1, PROXY_2)]
+    # haproxy is asked whether it is up: that is a connection with nothing but the header. Whoever is the first to give it
+    # up closes or resets it.
+    end = OneOf(None, {"type": "connection", "msg": "Reset"})
+    said = [{"protocol.abbr": "TCP", "dst.port": str(port), "response.payloadSize": 0, "error": end} for port in (PROXY_1, PROXY_2)]
     try:
         for version in (1, 2):
             connect("127.0.0.1", 9000 + version).close()
