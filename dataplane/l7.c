@@ -128,6 +128,9 @@ void l7_data(struct l7_context *context, struct stream *stream, enum kfl_side si
     }
     if (l7->ending == ENDED)
         return;
+    if (side == KFL_SERVER && l7->first) /* it will be asked about with its response */
+        for (unsigned at = 0; at < HALF_SIZE; at += 64)
+            __builtin_prefetch((const uint8_t *)l7->first + at);
     l7_hold(l7);
     l7->order++;
     while (size && !l7->dropped && l7->ending != ENDED) { /* no piece exceeds the buffers */

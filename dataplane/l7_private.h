@@ -16,7 +16,7 @@ enum {
     SPINS_MAX = 64, /* turns between the sides that use no byte */
     TEXT_MAX = 64 << 10,
     QUESTIONS_MAX = 4096, /* requests that wait to be asked about, a power of two */
-    HALF_SIZE = 256,      /* a half with the facts that fit in it */
+    HALF_SIZE = 512,      /* a half with the facts that fit in it */
     PAYLOAD_HEAD = 64,    /* first bytes of a side that its L4 entry shows */
     PROTO_UNSET = 0xff,
 };
