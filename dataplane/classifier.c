@@ -334,7 +334,7 @@ static void one_packet(struct classifier *classifier, struct packet *packet, uin
     classifier->later = 1;
     if (new)
         verdict_begin(classifier, stream);
-    else if (classifier->plan && stream->plan_epoch != classifier->plan->epoch)
+    else if (verdict_is_old(classifier, stream))
         verdict_refresh(classifier, stream);
     else if (stream->flags & STREAM_WANTED && stream->open && verdict_turned(stream))
         verdict_stream(classifier, stream, false);
@@ -393,7 +393,7 @@ static void discard(struct classifier *classifier, const struct stream *stream,
 static void keep(struct classifier *classifier, struct stream *stream, const struct packet *packet)
 {
     struct past *past = &classifier->past;
-    uint64_t position = LOOKBACK_NONE, direct, at;
+    uint64_t position = LOOKBACK_NONE, direct;
 
     if (stream->extra->l7 && !(stream->flags & STREAM_L7_DONE)) {
         if (classifier->lookback && (stream->open || past_moving(stream)))
@@ -408,7 +408,10 @@ static void keep(struct classifier *classifier, struct stream *stream, const str
                     record(classifier, stream, packet, direct) ? COUNTER_recorded
                                                                : COUNTER_drop_no_chunk,
                     1);
+    /* Reassembly may have been told where the packet will be: there it has to be. */
     if (stream->open || past_moving(stream) || (position != LOOKBACK_NONE && stream->extra->l7)) {
+        uint64_t at;
+
         stream_extend(classifier->streams, stream);
         at = past_append(past, stream, packet, direct != 0);
         ensure(at == position || position == LOOKBACK_NONE);

@@ -55,4 +55,10 @@ static inline bool verdict_turned(const struct stream *stream)
     return (stream->flags & (STREAM_ORIENTED | STREAM_ASKED_ORIENTED)) == STREAM_ORIENTED;
 }
 
+/* Was its verdict made by an older plan? Then verdict_refresh() comes first. */
+static inline bool verdict_is_old(const struct classifier *classifier, const struct stream *stream)
+{
+    return classifier->plan && stream->plan_epoch != classifier->plan->epoch;
+}
+
 #endif

@@ -7,6 +7,7 @@ static void entry_make(struct l7 *l7, struct l7_half *request, const struct l7_h
                        bool response_open, enum kfl_error_type error, const char *msg);
 static bool half_room(struct l7 *l7, struct l7_half *half, uint32_t size);
 static void question_put(struct l7 *l7, struct l7_half *half);
+static void question_drop(struct l7_context *context, struct l7_half *half);
 static void pending_add(struct l7 *l7, struct l7_half *half);
 static void pending_remove(struct l7 *l7, struct l7_half *half);
 static void pending_give_up(struct l7 *l7, struct l7_half *half, enum kfl_error_type error,
@@ -353,8 +354,7 @@ void l7_ask_requests(struct l7_context *context, uint64_t now_ns)
         context->questions_taken++;
         if (!half)
             continue;
-        question->half = NULL;
-        half->in_question = false;
+        question_drop(context, half);
         l7_hold(question->l7);
         entry_make(question->l7, half, NULL, true, half->error, half->error_msg);
         l7_release(question->l7);
@@ -484,14 +484,22 @@ static bool half_room(struct l7 *l7, struct l7_half *half, uint32_t size)
 static void question_put(struct l7 *l7, struct l7_half *half)
 {
     struct l7_context *context = l7->context;
+    uint16_t at = context->questions_put % QUESTIONS_MAX;
 
     if (context->questions_put - context->questions_taken == QUESTIONS_MAX) {
         entry_make(l7, half, NULL, true, half->error, half->error_msg);
         return;
     }
-    half->in_question = true;
-    half->question = context->questions_put++ % QUESTIONS_MAX;
-    context->question[half->question] = (struct question){l7, half};
+    context->questions_put++;
+    context->question[at] = (struct question){l7, half};
+    half->question = (uint16_t)(at + 1);
+}
+
+static void question_drop(struct l7_context *context, struct l7_half *half)
+{
+    if (half->question)
+        context->question[half->question - 1].half = NULL;
+    half->question = 0;
 }
 
 static void pending_add(struct l7 *l7, struct l7_half *half)
@@ -518,9 +526,7 @@ static void pending_remove(struct l7 *l7, struct l7_half *half)
     else
         l7->last = half->prev;
     half->next = half->prev = NULL;
-    if (half->in_question)
-        l7->context->question[half->question].half = NULL;
-    half->in_question = false;
+    question_drop(l7->context, half);
     l7->n_pending--;
     l7->context->n_pending--;
 }

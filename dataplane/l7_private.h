@@ -80,8 +80,7 @@ struct l7_half {
     uint8_t proto;          /* enum kfl_proto or PROTO_UNSET */
     uint8_t error;          /* enum kfl_error_type */
     bool timed;             /* l7_half_time() was called */
-    bool in_question;       /* it waits to be asked about ... */
-    uint16_t question;      /* ... at this place of context->question */
+    uint16_t question;      /* 1 + its place in context->question; 0: it is in none */
     uint8_t asked_proto;    /* of the entry in which it was shown as a request alone ... */
     struct kfl_asked asked; /* ... and what came of it; no jobs: it was not, or has changed */
     uint8_t in_place[];

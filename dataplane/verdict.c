@@ -88,7 +88,7 @@ void verdict_entry(void *context, struct stream *stream, struct kfl_entry *entry
     struct classifier *classifier = context;
     uint64_t ask;
 
-    if (stream->plan_epoch != classifier->plan->epoch) /* no packet of it has come since */
+    if (verdict_is_old(classifier, stream)) /* no packet of it has come since */
         verdict_refresh(classifier, stream);
     ask = stream->open;
     if (ask || !entry->response_open)
@@ -123,7 +123,7 @@ void verdict_ended(void *context, struct stream *stream, enum stream_end why)
     uint64_t ask, l4_ask;
 
     classifier->later = 0; /* the packet at hand is of another stream */
-    if (classifier->plan && stream->plan_epoch != classifier->plan->epoch)
+    if (verdict_is_old(classifier, stream))
         verdict_refresh(classifier, stream);
     if (is_nobodys(stream)) {
         classifier->later = later;
@@ -306,6 +306,8 @@ static uint64_t request_matches(const struct classifier *classifier, const struc
 
     if (!entry->request || KFL_PROTOS_L4 >> entry->proto & 1)
         return 0;
+    if (entry->response_open) /* it was asked alone */
+        return slots;
     request.response = NULL;
     request.response_open = true;
     request.error = KFL_ERROR_NONE;

@@ -50,7 +50,7 @@ bool fact_wanted_key(const struct fact_tape *tape, enum kfl_field field, const c
 
     if (!fact_wanted_key_size(tape, field, key_size))
         return false;
-    if (demand->all || demand->field[field] != 1)
+    if (!fact_by_key(demand, field))
         return true;
     for (uint32_t i = 0; i < demand->n_keys; i++) {
         const struct kfl_demand_key *wanted = &demand->keys[i];

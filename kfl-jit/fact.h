@@ -89,11 +89,16 @@ static inline bool fact_wanted(const struct fact_tape *tape, enum kfl_field fiel
 {
     return tape->demand->all || tape->demand->field[field] != 0;
 }
+/* Are members of this map wanted by their keys, not all of them, or none? */
+static inline bool fact_by_key(const struct kfl_demand *demand, enum kfl_field field)
+{
+    return !demand->all && demand->field[field] == 1;
+}
 /* Can this member be wanted, by the size of its key? Before work is put into the key. */
 static inline bool fact_wanted_key_size(const struct fact_tape *tape, enum kfl_field field,
                                         size_t key_size)
 {
-    if (tape->demand->all || tape->demand->field[field] != 1)
+    if (!fact_by_key(tape->demand, field))
         return fact_wanted(tape, field);
     return tape->demand->key_sizes[field] >> (key_size < 63 ? key_size : 63) & 1;
 }

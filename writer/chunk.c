@@ -223,13 +223,14 @@ void chunk_close(struct chunk *chunk, const struct chunk_directory *directory,
     uint32_t runs_size = directory->n_runs * (uint32_t)sizeof(*runs);
     uint32_t body = (uint32_t)chunk_directory_size(directory->n_streams, directory->n_runs,
                                                    directory->text_size);
+    uint32_t behind_text = -directory->text_size & 7; /* of the body: zeros */
     uint32_t end =
         (chunk->used + PCAPNG_PADDING_MIN + body + CHUNK_ALIGN - 1) / CHUNK_ALIGN * CHUNK_ALIGN;
     struct chunk_directory head = *directory;
     uint8_t *at = chunk->data + chunk->used;
 
     ensure(end <= chunk->size);
-    pcapng_padding_block(at, end - chunk->used, body - (-directory->text_size & 7));
+    pcapng_padding_block(at, end - chunk->used, body - behind_text);
     chunk->directory = chunk->used + 8;
     chunk->directory_size = body;
     chunk->used = end;

@@ -383,7 +383,7 @@ static const char *header_name(const struct kfl_demand *demand, enum kfl_field m
 {
     uint64_t begins = 1;
 
-    if (!demand->all && demand->field[map] == 1) { /* by keys: there it is written already */
+    if (fact_by_key(demand, map)) { /* there it is written already */
         for (uint32_t i = 0; i < demand->n_keys; i++) {
             const struct kfl_demand_key *key = &demand->keys[i];
 
@@ -427,7 +427,7 @@ static inline uint64_t spell(struct http_text name, uint32_t at, uint64_t *begin
 static void cookie_fact(struct fact_tape *tape, enum kfl_field map, struct http_text name,
                         struct http_text value)
 {
-    if (fact_wanted_key(tape, map, (const char *)name.at, name.size))
+    if (name.size && fact_wanted_key(tape, map, (const char *)name.at, name.size))
         fact_member_joined(tape, (const char *)name.at, name.size, value.at, value.size);
 }
 
@@ -445,8 +445,7 @@ static void cookie_facts(struct fact_tape *tape, const struct http_fields *field
             struct http_text pair = trim(until(&rest, ';')), name = trim(until(&pair, '='));
 
             pair = trim(pair);
-            if (name.size)
-                cookie_fact(tape, KFL_FIELD_HTTP_REQUEST_COOKIES, name, pair);
+            cookie_fact(tape, KFL_FIELD_HTTP_REQUEST_COOKIES, name, pair);
         }
     }
     fact_end(tape);
@@ -463,8 +462,7 @@ static void set_cookie_facts(struct fact_tape *tape, const struct http_fields *f
         pair = until(&rest, ';');
         name = trim(until(&pair, '='));
         pair = trim(pair);
-        if (name.size)
-            cookie_fact(tape, KFL_FIELD_HTTP_RESPONSE_COOKIES, name, pair);
+        cookie_fact(tape, KFL_FIELD_HTTP_RESPONSE_COOKIES, name, pair);
     }
     fact_end(tape);
 }
